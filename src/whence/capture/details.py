@@ -1,0 +1,377 @@
+"""Brings the structured arguments of verbs into record form: options, factors, usage, errors, generations and tool calls.
+
+Comes in: what the user wrote, in any of the accepted forms. Goes out: clean values for the fields of a record. Nothing is guessed: a
+form that is not known is kept as a value rather than dropped.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from whence import _clock, _ids
+from whence.capture import emit, guard, values
+from whence.record import usage
+from whence.record.decision import Option
+from whence.record.generation import Generation, ToolCall, Transformation
+from whence.record.run import Update
+
+if TYPE_CHECKING:
+    from whence.capture.values import Put
+    from whence.capture.verbs import Verbs
+
+MAX_STACK_CHARS = 8_000
+_OPTION_KEYS = ("name", "probability", "score", "reason_rejected", "chosen")
+_GENERATION_TEXT = frozenset({
+    "name",
+    "provider",
+    "model",
+    "response_model",
+    "operation",
+    "response_id",
+    "prompt_name",
+    "prompt_version",
+    "finish_reason",
+    "cost_source",
+    "status",
+})
+_SHARED = frozenset({"messages", "prompt_template", "parameters"})
+_MARK = "$whence"
+_text = values.text
+_number = values.number
+
+
+def mapping(value: Any, put: Put) -> dict[str, Any]:
+    """Return a mapping's clean copy; anything that is no mapping with text keys under the key `value`."""
+    if type(value) is dict and values.is_plain(value):
+        return cast("dict[str, Any]", value)
+    clean = values.clean(dict(value) if isinstance(value, Mapping) else value, put)
+    if isinstance(clean, dict) and clean.get(_MARK, "pairs") == "pairs":
+        return cast("dict[str, Any]", clean)
+    return {"value": clean}
+
+
+def texts(items: Iterable[Any]) -> list[str]:
+    """Return each item as text."""
+    return [_text(item) for item in items]
+
+
+def whole_number(value: Any) -> int | None:
+    """Return `value` as a 64-bit integer, or None."""
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def id_of(thing: Any) -> str:
+    """Return the id of a run, span or record, or the text itself."""
+    if isinstance(thing, str):
+        return thing
+    return _text(getattr(thing, "id", thing))
+
+
+def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> list[Any]:
+    """Return options given as names, as `{name: probability}` or as mappings.
+
+    An option counts as chosen when it says so, or when its name equals what was decided.
+    """
+    if isinstance(given, Mapping):
+        pairs = cast("Mapping[Any, Any]", given).items()
+        return [Option(_text(k), probability=_number(v), chosen=_text(k) == chosen) for k, v in pairs]
+    made: list[Any] = []
+    for item in given:
+        if type(item) is dict and len(item) == 2:  # noqa: PLR2004 - a name and a reason: what most callers give
+            name, reason = item.get("name"), item.get("reason_rejected")
+            if type(name) is str and type(reason) is str and name != chosen:
+                made.append(item)  # it has the form of an Option already
+                continue
+        if isinstance(item, Mapping):
+            made.append(_option(cast("Mapping[str, Any]", item), chosen, put))
+        else:
+            name = item if type(item) is str else _text(item)
+            made.append(Option(name, chosen=name == chosen))
+    return made
+
+
+def _option(item: Mapping[str, Any], chosen: Any, put: Put) -> Option:
+    get = item.get
+    name = get("name")
+    name = name if type(name) is str else _text(name)
+    reason = get("reason_rejected")
+    probability, score, says_chosen = get("probability"), get("score"), get("chosen")
+    known = 1 + (probability is not None) + (score is not None) + (reason is not None) + (says_chosen is not None)
+    others = None
+    if len(item) > known:
+        rest = {key: value for key, value in item.items() if key not in _OPTION_KEYS}
+        others = mapping(rest, put) if rest else None
+    return Option(
+        name,
+        probability=None if probability is None else _number(probability),
+        score=None if score is None else _number(score),
+        reason_rejected=None if reason is None else _text(reason),
+        chosen=name == chosen if says_chosen is None else bool(says_chosen),
+        attributes=others,
+    )
+
+
+def factors(given: Sequence[Any] | Mapping[str, Any], put: Put) -> list[dict[str, Any]]:
+    """Return factors given as mappings or as `{name: weight}`, each with its contribution."""
+    items: Iterable[Any] = given
+    if isinstance(given, Mapping):
+        items = [{"name": k, "weight": v} for k, v in cast("Mapping[Any, Any]", given).items()]
+    made: list[dict[str, Any]] = []
+    for item in items:
+        factor = mapping(item if isinstance(item, Mapping) else {"name": _text(item)}, put)
+        normal, weight = _number(factor.get("normalized_value")), _number(factor.get("weight"))
+        if normal is not None and weight is not None and factor.get("contribution") is None:
+            factor = {**factor, "contribution": normal * weight}
+        made.append(factor)
+    return made
+
+
+_RUN_FIELDS = ("external_id", "workflow", "session", "conversation", "user")
+_UPDATE_FIELDS = frozenset({"input", "output", "status", "algorithm", "input_count", "output_count", *_RUN_FIELDS})
+
+
+def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None = None) -> None:
+    """Write what became known about an open run or span: keywords of `set`, or tags."""
+    now = _clock.wall_ns()
+    put = emit.put_blob
+    if _UPDATE_FIELDS.isdisjoint(attributes):
+        record = Update(
+            ts=_clock.format_ns(now),
+            run=scope.run_id,
+            span=scope.span_id,
+            stage=scope.stage,
+            attributes=mapping(attributes, put) if attributes else None,
+            tags=tags,
+        )
+        emit.emit(record, now)
+        return
+    shared = {key: values.clean(attributes.pop(key), put) for key in ("input", "output") if key in attributes}
+    status, algorithm = attributes.pop("status", None), attributes.pop("algorithm", None)
+    known: dict[str, Any] = {}
+    if scope.span_id is None:
+        known = {key: _text(attributes.pop(key)) for key in _RUN_FIELDS if key in attributes}
+    fields: dict[str, Any] = {
+        "ts": _clock.format_ns(now),
+        "run": scope.run_id,
+        "span": scope.span_id,
+        "stage": scope.stage,
+        "status": None if status is None else _text(status),
+        "algorithm": None if algorithm is None else _text(algorithm),
+        "input_count": whole_number(attributes.pop("input_count", None)),
+        "output_count": whole_number(attributes.pop("output_count", None)),
+        "attributes": mapping(attributes, put) if attributes else None,
+        "fields": known or None,
+    }
+    emit.emit_shared(Update, fields, now, shared)
+
+
+def error(exception: BaseException) -> dict[str, Any]:
+    """Return type, message and stack of an exception, bounded, without the values of variables."""
+    described = guard.describe(exception)
+    message = described.partition(": ")[2]
+    try:
+        message = str(exception)[:4_000]
+        stack = "".join(traceback.format_exception(exception, limit=-20, chain=True))[-MAX_STACK_CHARS:]
+    except Exception:  # noqa: BLE001 - the user's __str__ may do anything
+        stack = "the stack could not be formatted"
+    kind = type(exception)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return {"type": name, "message": message, "stack": stack}
+
+
+def error_field(given: Any, put: Put) -> dict[str, Any] | None:
+    """Return an error given as exception, text or mapping."""
+    if given is None:
+        return None
+    if isinstance(given, BaseException):
+        return error(given)
+    if isinstance(given, Mapping):
+        return mapping(given, put)
+    return {"type": "error", "message": _text(given)}
+
+
+def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:
+    """Write a generation record from keyword arguments and return its id."""
+    now = _clock.wall_ns()
+    record_id = _ids.new_id(now)
+    made: dict[str, Any] = {
+        "ts": _clock.format_ns(now),
+        "run": scope.run_id,
+        "span": scope.span_id,
+        "id": record_id,
+        "stage": scope.stage,
+    }
+    shared: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for key, value in fields.items():
+        if value is None:
+            continue
+        if key in _GENERATION_TEXT:
+            made[key] = value if type(value) is str else _text(value)
+        elif key in _SHARED:
+            shared[key] = value if key == "prompt_template" else values.clean(value, emit.put_blob)
+        elif key in _GENERATION_OTHER:
+            _GENERATION_OTHER[key](made, key, value)
+        else:
+            others[key] = value
+    usage_stated = made.pop("usage_stated", None)
+    if usage_stated is not None:
+        made["usage"] = usage.from_stated(usage_stated, made.get("provider"))
+    if made.get("cost_usd") is not None:
+        made.setdefault("cost_source", "declared")
+    if "error" in made:
+        made.setdefault("status", "error")
+    messages = shared.get("messages")
+    if messages is not None and not isinstance(messages, list):
+        shared["messages"] = [messages]
+    if "parameters" in shared:
+        shared["parameters"] = mapping(shared["parameters"], emit.put_blob)
+    if "prompt_template" in shared:
+        shared["prompt_template"] = _text(shared["prompt_template"])
+    if others:
+        made["attributes"] = mapping(others, emit.put_blob)
+    emit.emit_shared(Generation, made, now, shared)
+    return record_id
+
+
+def _set_value(made: dict[str, Any], key: str, value: Any) -> None:
+    made[key] = value if type(value) is str else values.clean(value, emit.put_blob)
+
+
+def _set_usage(made: dict[str, Any], _key: str, value: Any) -> None:
+    made["usage_stated"] = values.clean(value, emit.put_blob)
+
+
+def _set_number(made: dict[str, Any], key: str, value: Any) -> None:
+    made[key] = _number(value)
+
+
+def _set_whole(made: dict[str, Any], key: str, value: Any) -> None:
+    made[key] = whole_number(value)
+
+
+def _set_mapping(made: dict[str, Any], key: str, value: Any) -> None:
+    made[key] = mapping(value, emit.put_blob)
+
+
+def _set_media(made: dict[str, Any], key: str, value: Any) -> None:
+    items = cast("Iterable[Any]", value) if isinstance(value, (list, tuple)) else [value]
+    made[key] = [mapping(item, emit.put_blob) for item in items]
+
+
+def _set_error(made: dict[str, Any], key: str, value: Any) -> None:
+    made[key] = error_field(value, emit.put_blob)
+
+
+def _set_duration(made: dict[str, Any], key: str, value: Any) -> None:
+    name, _, unit = key.rpartition("_")
+    number = _number(value)
+    if number is not None:
+        made[f"{name}_ns"] = round(number * {"ns": 1, "ms": 1_000_000, "s": 1_000_000_000}[unit])
+
+
+_GENERATION_OTHER: dict[str, Callable[[dict[str, Any], str, Any], None]] = {
+    "output": _set_value,
+    "reasoning": _set_value,
+    "usage": _set_usage,
+    "cost_usd": _set_number,
+    "attempt": _set_whole,
+    "seed": _set_whole,
+    "price": _set_mapping,
+    "policy": _set_mapping,
+    "media": _set_media,
+    "error": _set_error,
+    "duration_ns": _set_duration,
+    "duration_ms": _set_duration,
+    "duration_s": _set_duration,
+    "first_chunk_ns": _set_duration,
+    "first_chunk_ms": _set_duration,
+    "first_chunk_s": _set_duration,
+}
+
+
+def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
+    """Write a tool call record from keyword arguments, which are used up, and return its id."""
+    now = _clock.wall_ns()
+    record_id = _ids.new_id(now)
+    put = emit.put_blob
+    pop = fields.pop
+    given, got = pop("input", None), pop("output", None)
+    problem, status, tool_type = pop("error", None), pop("status", None), pop("tool_type", None)
+    duration_ns = pop("duration_ns", None)
+    if type(duration_ns) is not int:
+        duration_ns = _nanoseconds(fields, "duration")
+    made: dict[str, Any] = {}
+    if fields:
+        made = _rest_of_tool_call(fields, put)
+    if problem is not None:
+        made["error"] = error_field(problem, put)
+    record = ToolCall(
+        ts=_clock.format_ns(now),
+        run=scope.run_id,
+        span=scope.span_id,
+        id=record_id,
+        stage=scope.stage,
+        tool_name=tool_name if type(tool_name) is str else _text(tool_name),
+        tool_type=tool_type if tool_type is None or type(tool_type) is str else _text(tool_type),
+        input=given if given is None or type(given) is str else values.clean(given, put),
+        output=got if got is None or type(got) is str else values.clean(got, put),
+        duration_ns=duration_ns,
+        status=("ok" if problem is None else "error") if status is None else _text(status),
+        **made,
+    )
+    emit.emit(record, now)
+    return record_id
+
+
+def _rest_of_tool_call(fields: dict[str, Any], put: Put) -> dict[str, Any]:
+    pop = fields.pop
+    cache_hit, cache_key = pop("cache_hit", None), pop("cache_key", None)
+    return {
+        "cache_hit": None if cache_hit is None else bool(cache_hit),
+        "cache_key": None if cache_key is None else _text(cache_key),
+        "retry_count": whole_number(pop("retry_count", None)),
+        "rate_limit_delay_ms": _number(pop("rate_limit_delay_ms", None)),
+        "attributes": mapping(fields, put) if fields else None,
+    }
+
+
+def emit_transformation(scope: Verbs, name: str, fields: dict[str, Any]) -> str:
+    """Write a transformation record from keyword arguments and return its id."""
+    now = _clock.wall_ns()
+    record_id = _ids.new_id(now)
+    put = emit.put_blob
+    fields = dict(fields)
+    pop = fields.pop
+    method, parameters = pop("method", None), pop("parameters", None)
+    shapes = ("input_schema", "output_schema", "input_sample", "output_sample")
+    made: dict[str, Any] = {key: values.clean(pop(key), put) for key in shapes if key in fields}
+    record = Transformation(
+        ts=_clock.format_ns(now),
+        run=scope.run_id,
+        span=scope.span_id,
+        id=record_id,
+        stage=scope.stage,
+        name=_text(name),
+        method=None if method is None else _text(method),
+        parameters=None if parameters is None else mapping(parameters, put),
+        input_size=whole_number(pop("input_size", None)),
+        output_size=whole_number(pop("output_size", None)),
+        duration_ns=_nanoseconds(fields, "duration"),
+        attributes=mapping(fields, put) if fields else None,
+        **made,
+    )
+    emit.emit(record, now)
+    return record_id
+
+
+def _nanoseconds(fields: dict[str, Any], name: str) -> int | None:
+    """Take `<name>_ns`, `<name>_ms` or `<name>_s` from the fields, in nanoseconds."""
+    for unit, factor in (("ns", 1), ("ms", 1_000_000), ("s", 1_000_000_000)):
+        number = _number(fields.pop(f"{name}_{unit}", None))
+        if number is not None:
+            return round(number * factor)
+    return None

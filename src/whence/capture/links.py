@@ -1,0 +1,62 @@
+"""Refuses a declared link that would close a cycle, at the moment it is declared.
+
+The edges declared in this process are kept, up to a bound, and searched from the later end of a new edge. Cycles through edges of other
+processes are found when they are read, by `lineage`.
+
+Source: requirement document 2 (self-edges and cycles are refused when a relationship is added).
+"""
+
+from __future__ import annotations
+
+import threading
+
+from whence.errors import LinkError
+
+MAX_EDGES = 200_000
+
+
+class Edges:
+    """Edges of this process from earlier to later, for the cycle check."""
+
+    def __init__(self) -> None:
+        self._later: dict[str, set[str]] = {}
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def add(self, earlier: str, later: str, kind: str) -> None:
+        """Remember an edge.
+
+        Raises:
+            LinkError: It would be a self-edge or close a cycle; then it is not remembered.
+        """
+        if earlier == later:
+            message = f"the {kind} link points from {earlier!r} to itself; a link goes from an earlier thing to a later one"
+            raise LinkError(message)
+        with self._lock:
+            if self._reaches(later, earlier):
+                message = (
+                    f"the {kind} link from {earlier!r} to {later!r} would close a cycle: {earlier!r} already comes after "
+                    f"{later!r}; links go from the earlier to the later thing, for every kind"
+                )
+                raise LinkError(message)
+            if self._count >= MAX_EDGES:
+                self._later.clear()
+                self._count = 0
+            targets = self._later.setdefault(earlier, set())
+            if later not in targets:
+                targets.add(later)
+                self._count += 1
+
+    def _reaches(self, start: str, goal: str) -> bool:
+        visited, stack = {start}, [start]
+        while stack:
+            for node in self._later.get(stack.pop(), ()):
+                if node == goal:
+                    return True
+                if node not in visited:
+                    visited.add(node)
+                    stack.append(node)
+        return False
+
+
+edges = Edges()

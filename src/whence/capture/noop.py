@@ -1,0 +1,96 @@
+"""What verbs go to when nothing is recorded: an object that takes every call and does nothing.
+
+It stands in where recording is off, where a run was left out by its project or by sampling, and where there is no current run, so that user code
+never has to ask. Its methods are spelled out because `__getattr__` would cost three times as much.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Literal
+
+
+class NoOp:
+    """Takes every verb of a run and span and records nothing."""
+
+    __slots__ = ()
+
+    id = ""
+    trace_id = ""
+    status = "disabled"
+    run_id = ""
+    span_id = None
+    stage = None
+    recording = False
+
+    def decide(self, name: str, what: Any, **_: Any) -> str:
+        """Record nothing."""
+        return ""
+
+    def factor(self, name: str, raw_value: Any, **_: Any) -> str:
+        """Record nothing."""
+        return ""
+
+    def source(self, source_type: str, source_key: str, **_: Any) -> str:
+        """Record nothing."""
+        return ""
+
+    def score(self, name: str, value: Any, **_: Any) -> str:
+        """Record nothing."""
+        return ""
+
+    def output(self, id: str, **_: Any) -> str:  # noqa: A002 - the public name is fixed by the API document
+        """Record nothing."""
+        return ""
+
+    def link(self, kind: str, target: Any, **_: Any) -> str:
+        """Record nothing."""
+        return ""
+
+    def event(self, message: str, **_: Any) -> str:
+        """Record nothing."""
+        return ""
+
+    def tag(self, *names: str) -> None:
+        """Record nothing."""
+
+    def set(self, **attributes: Any) -> None:
+        """Record nothing."""
+
+    def flag(self, reason: str) -> str:
+        """Record nothing."""
+        return ""
+
+    def record_generation(self, **fields: Any) -> str:
+        """Record nothing."""
+        return ""
+
+    def tool_call(self, tool_name: str, **fields: Any) -> str:
+        """Record nothing."""
+        return ""
+
+    def transformation(self, name: str, **fields: Any) -> str:
+        """Record nothing."""
+        return ""
+
+    def __enter__(self) -> NoOp:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+    ) -> Literal[False]:
+        return False
+
+    async def __aenter__(self) -> NoOp:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+    ) -> Literal[False]:
+        return False
+
+    def __bool__(self) -> bool:
+        return False
+
+
+NOOP = NoOp()

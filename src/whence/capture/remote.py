@@ -1,0 +1,71 @@
+"""Carries a run into another process: a W3C `traceparent` goes out, records come in under the same run and span.
+
+Source: W3C Trace Context, section 3.2 (version 00).
+"""
+
+from __future__ import annotations
+
+import re
+from types import TracebackType
+from typing import Literal
+
+from whence.capture.context import current_scope
+from whence.capture.noop import NOOP, NoOp
+from whence.capture.scopes import Run
+from whence.capture.state import current as state
+from whence.errors import ConfigError
+
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_NO_SPAN = "0" * 15 + "1"
+
+
+def traceparent() -> str | None:
+    """Return the current run and span as a W3C traceparent; None where nothing is recorded."""
+    scope = current_scope.get()
+    if scope is None or isinstance(scope, NoOp):
+        return None
+    return f"00-{scope.run_id}-{scope.span_id or _NO_SPAN}-01"
+
+
+def resume(parent: str | None) -> RemoteRun | NoOp:
+    """Return a context manager in which records belong to a run of another process.
+
+    The run is the other process's: nothing is written when the block is entered or left.
+
+    Args:
+        parent: What `traceparent` gave there; None records nothing.
+
+    Raises:
+        ConfigError: It is not a traceparent.
+    """
+    if parent is None or not state.enabled:
+        return NOOP
+    match = _TRACEPARENT.fullmatch(parent)
+    if match is None:
+        message = f"{parent[:80]!r} is not a traceparent; pass on what whence.traceparent() returned"
+        raise ConfigError(message)
+    return RemoteRun(match[1], None if match[2] == _NO_SPAN else match[2])
+
+
+class RemoteRun(Run):
+    """A run that another process opened and will end."""
+
+    __slots__ = ()
+
+    def __init__(self, run_id: str, span_id: str | None) -> None:
+        super().__init__({})
+        self.id = self.trace_id = self.run_id = run_id
+        self.span_id = span_id
+
+    def __enter__(self) -> Run:
+        self._enter()
+        return self
+
+    def _end(self, error: BaseException | None) -> None:
+        """Write nothing: the run goes on where it began."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+    ) -> Literal[False]:
+        self._leave()
+        return False

@@ -1,0 +1,399 @@
+"""Runs and spans: what opens one, what its end writes, and which is current in between.
+
+A start is written when it happens, so that work in flight is visible and a dead process shows what it was doing. The end is written on every way
+out: return, exception, cancellation, early close of a generator. The exception itself goes on untouched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal
+
+from whence import _clock, _ids
+from whence.capture import details, emit, environment, values
+from whence.capture.context import current_scope
+from whence.capture.emit import never_raises
+from whence.capture.noop import NOOP, NoOp
+from whence.capture.state import current as state
+from whence.capture.verbs import Verbs
+from whence.log.resend import VALUE_BYTES
+from whence.record.run import RunEnded, RunStarted
+from whence.record.span import SpanEnded, SpanStarted
+
+_wall = _clock.wall_ns
+_mono = _clock.mono_ns
+_stamp = _clock.format_ns
+_text = values.text
+_CANCELLED = frozenset({"CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt"})
+_GENERATION_FIELDS = frozenset(
+    {"provider", "model", "messages", "usage", "prompt_name", "prompt_version", "prompt_template", "parameters"}
+)
+_TOOL_FIELDS = frozenset({"tool_type", "cache_hit", "cache_key", "retry_count", "rate_limit_delay_ms"})
+_SPAN_FIELDS = frozenset({"agent", "algorithm", "input_count", "output", "output_count", "status"})
+
+
+class Scope(Verbs):
+    """A run or span that is open: where its records go, and what was current before it."""
+
+    __slots__ = ("_outer", "_owner", "_pid", "_started_mono_ns", "_user_status", "run_id", "span_id", "stage")
+
+    recording = True
+    run_id: str
+    span_id: str | None
+    stage: str | None
+    _owner: Run
+    _outer: Scope | NoOp | None
+
+    @property
+    def run(self) -> Run:
+        """The run it is in, or is."""
+        return self._owner
+
+    def set(self, **attributes: Any) -> None:
+        """Add attributes at once. `input`, `output`, `status`, `input_count`, `output_count` and `algorithm` set fields."""
+        try:
+            status = attributes.get("status")
+            if status is not None:
+                self._user_status = _text(status)
+            self._set(attributes)
+        except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
+            emit.failed(error, self.run_id)
+
+    def _set(self, attributes: dict[str, Any]) -> None:
+        details.emit_update(self, attributes)
+
+    def _enter(self) -> None:
+        self._outer = current_scope.get()
+        current_scope.set(self)
+
+    def _leave(self) -> None:
+        # Another scope may be current here: an async generator is finalized in somebody else's context, which must not change.
+        if current_scope.get() is self:
+            current_scope.set(self._outer)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+    ) -> Literal[False]:
+        return self.__exit__(kind, error, stack)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+    ) -> Literal[False]:
+        self._leave()
+        self._end(error)
+        return False
+
+    def _end(self, error: BaseException | None) -> None:
+        raise NotImplementedError
+
+
+class Run(Scope):
+    """One execution of a pipeline, open as a context manager, also an async one."""
+
+    __slots__ = ("_fields", "id", "status", "trace_id")
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.id = self.trace_id = self.run_id = _ids.new_run_id()
+        self.span_id = None
+        self.stage = None
+        self.status = "running"
+        self._owner = self
+        self._user_status = ""
+        self._fields = fields
+        self._outer = None
+
+    def __enter__(self) -> Run:
+        self._enter()
+        self._started_mono_ns = _mono()
+        self._pid = os.getpid()
+        self._write_start()
+        return self
+
+    async def __aenter__(self) -> Run:
+        return self.__enter__()
+
+    @never_raises
+    def _write_start(self) -> None:
+        now = _wall()
+        fields = {"ts": _stamp(now), "run": self.run_id, **self._fields}
+        emit.emit_shared(RunStarted, fields, now, {"environment": environment.describe()})
+
+    @never_raises
+    def _end(self, error: BaseException | None) -> None:
+        if os.getpid() != self._pid:  # a forked child left the block too; the run is the parent's to end
+            return
+        now = _wall()
+        self.status = self._user_status or _run_status(error)
+        record = RunEnded(
+            ts=_stamp(now),
+            run=self.run_id,
+            status=self.status,
+            duration_ns=_mono() - self._started_mono_ns,
+            error=None if error is None or self.status in {"complete", "cancelled"} else details.error(error),
+        )
+        emit.emit(record, now)
+
+
+class Span(Scope):
+    """One timed step inside a run, open as a context manager, also an async one."""
+
+    __slots__ = ("_fields", "_implicit_run", "_pending", "_tool_written", "id", "kind", "name", "status")
+
+    def __init__(self, name: str, kind: str, fields: dict[str, Any]) -> None:
+        self.name = name if type(name) is str else _text(name)
+        self.kind = kind if type(kind) is str else _text(kind)
+        self.status = "running"
+        self._user_status = ""
+        self._fields = fields
+        self._implicit_run: Run | None = None
+        self._tool_written = False
+        self._pending: dict[str, Any] | None = None
+        self._outer = None
+        self.id = self.span_id = _ids.new_id(_wall())
+        self.run_id = ""
+        self.stage = None
+
+    @property
+    def trace_id(self) -> str:
+        """Id of the run."""
+        return self.run_id
+
+    def __enter__(self) -> Span | NoOp:
+        outer = current_scope.get()
+        if outer is None:
+            self._implicit_run = open_run(self.name, None)
+            if isinstance(self._implicit_run, NoOp):
+                return NOOP
+            outer = self._implicit_run.__enter__()
+        elif not outer.recording:
+            return NOOP
+        self._outer = outer
+        self._owner = outer._owner
+        self.run_id = outer.run_id
+        self.stage = self.name if self.kind == "stage" else outer.stage
+        current_scope.set(self)
+        self._started_mono_ns = _mono()
+        try:
+            self._write_start(outer.span_id)
+        except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
+            emit.failed(error, self.run_id)
+        return self
+
+    async def __aenter__(self) -> Span | NoOp:
+        return self.__enter__()
+
+    def _write_start(self, parent: str | None) -> None:
+        fields = self._fields
+        if not fields:
+            now = _wall()
+            record = SpanStarted(
+                ts=_stamp(now),
+                run=self.run_id,
+                span=self.span_id,
+                stage=self.stage,
+                name=self.name,
+                span_kind=self.kind,
+                parent=parent,
+            )
+            emit.emit(record, now)
+            return
+        put = emit.put_blob
+        pop = fields.pop
+        if self.kind == "tool":
+            self._pending = {key: pop(key) for key in _TOOL_FIELDS if key in fields}
+        elif self.kind == "generation" and not _GENERATION_FIELDS.isdisjoint(fields):
+            self._pending = {key: pop(key) for key in _GENERATION_FIELDS if key in fields}
+            for key in ("provider", "model"):
+                if key in self._pending:
+                    fields[key] = self._pending[key]
+        now = _wall()
+        made: dict[str, Any] = {
+            "ts": _stamp(now),
+            "run": self.run_id,
+            "span": self.span_id,
+            "stage": self.stage,
+            "name": self.name,
+            "span_kind": self.kind,
+            "parent": parent,
+        }
+        given = pop("input", None)
+        later: dict[str, Any] = {}
+        if not _SPAN_FIELDS.isdisjoint(fields):
+            for key in ("agent", "algorithm"):
+                if key in fields:
+                    made[key] = _text(pop(key))
+            if "input_count" in fields:
+                made["input_count"] = details.whole_number(pop("input_count"))
+            later = {key: pop(key) for key in ("output", "status", "output_count") if key in fields}
+        if fields:
+            made["attributes"] = details.mapping(fields, put)
+        if given is None:
+            emit.emit(SpanStarted(**made), now)
+        elif type(given) is str and len(given) < VALUE_BYTES:
+            emit.emit(SpanStarted(**made, input=given), now)
+        else:
+            emit.emit_shared(SpanStarted, made, now, {"input": values.clean(given, put)})
+        if later:
+            self.set(**later)
+
+    def _set(self, attributes: dict[str, Any]) -> None:
+        if self.kind == "tool" and not self._tool_written and "output" in attributes:
+            self._write_tool(attributes, None)
+            return
+        super()._set(attributes)
+
+    def _write_tool(self, attributes: dict[str, Any], error: BaseException | None) -> None:
+        """Write the tool call the span stands for: as soon as its output is known, or at the latest at its end."""
+        self._tool_written = True
+        fields: dict[str, Any] = {**self._pending, **attributes} if self._pending else attributes
+        fields["duration_ns"] = _mono() - self._started_mono_ns
+        if error is not None:
+            fields["error"] = error
+            fields["status"] = "cancelled" if _is_cancelled(error) else "error"
+        details.emit_tool_call(self, self.name, fields)
+
+    @never_raises
+    def record_generation(self, **fields: Any) -> str:
+        """Record the model call of this span and return the record's id. See `Verbs.record_generation`."""
+        if self._pending is not None and self.kind == "generation":
+            fields = {**self._pending, **fields}
+            self._pending = None
+        if self.kind == "generation":
+            fields.setdefault("name", self.name)
+            if not {"duration_ns", "duration_ms", "duration_s"} & fields.keys():
+                fields["duration_ns"] = _mono() - self._started_mono_ns
+        return details.emit_generation(self, fields)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+    ) -> Literal[False]:
+        if not self.run_id:  # never entered, or entered where nothing is recorded
+            return False
+        if current_scope.get() is self:
+            current_scope.set(self._outer)
+        try:
+            self._end(error)
+        except Exception as failure:  # noqa: BLE001 - capture never raises into the user's program
+            emit.failed(failure, self.run_id)
+        if self._implicit_run is not None:
+            self._implicit_run.__exit__(kind, error, stack)
+        return False
+
+    def _end(self, error: BaseException | None) -> None:
+        if self.kind == "tool" and not self._tool_written:
+            self._write_tool({}, error)
+        elif self.kind == "generation" and self._pending is not None:
+            pending, self._pending = self._pending, None
+            self.record_generation(**pending, error=error)
+        now = _wall()
+        if error is None:
+            self.status = self._user_status or "ok"
+            problem = None
+        elif _is_cancelled(error):
+            self.status = "cancelled"
+            problem = None
+        else:
+            self.status = "error"
+            problem = details.error(error)
+        record = SpanEnded(
+            ts=_stamp(now),
+            run=self.run_id,
+            span=self.span_id,
+            stage=self.stage,
+            status=self.status,
+            duration_ns=_mono() - self._started_mono_ns,
+            error=problem,
+        )
+        emit.emit(record, now)
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    return any(kind.__name__ in _CANCELLED for kind in type(error).__mro__)
+
+
+def _run_status(error: BaseException | None) -> str:
+    if error is None:
+        return "complete"
+    if _is_cancelled(error):
+        return "cancelled"
+    if isinstance(error, SystemExit) and not error.code:
+        return "complete"
+    return "failed"
+
+
+def open_run(
+    name: str,
+    project: str | None = None,
+    *,
+    kind: str | None = None,
+    parent: Any = None,
+    external_id: str | None = None,
+    workflow: str | None = None,
+    session: str | None = None,
+    conversation: str | None = None,
+    user: str | None = None,
+    tags: Sequence[str] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> Run | NoOp:
+    """Return a run that is not entered yet, or the no-op object where nothing is to be recorded."""
+    if not state.enabled:
+        return NOOP
+    try:
+        if state.settings is None:
+            state.load()
+        if not state.enabled:
+            return NOOP
+        if not state.records_project(project):
+            return Muted()
+        outer = current_scope.get()
+        parent_run = details.id_of(parent) if parent is not None else outer.run_id if outer is not None else None
+        fields: dict[str, Any] = {"name": _text(name)}
+        given = {
+            "run_kind": kind,
+            "project": project,
+            "external_id": external_id,
+            "parent_run": parent_run or None,
+            "workflow": workflow,
+            "session": session,
+            "conversation": conversation,
+            "user": user,
+        }
+        fields.update({key: _text(value) for key, value in given.items() if value is not None})
+        if tags:
+            fields["tags"] = details.texts(tags)
+        if attributes:
+            fields["attributes"] = details.mapping(attributes, emit.put_blob)
+        return Run(fields)
+    except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
+        emit.failed(error, "")
+        return NOOP
+
+
+class Muted(NoOp):
+    """A run that is not recorded, and hides an outer run from what is called inside it."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> Muted:
+        self._token = current_scope.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+    ) -> Literal[False]:
+        try:
+            current_scope.reset(self._token)
+        except ValueError:
+            # The block was left in another context than it was entered in; that context never saw this run.
+            return False
+        return False
+
+    async def __aenter__(self) -> Muted:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+    ) -> Literal[False]:
+        return self.__exit__(kind, error, stack)

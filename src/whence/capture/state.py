@@ -1,0 +1,180 @@
+"""What capture knows in this process: the settings, the one writer, and what the current segment already holds.
+
+`configure` may be called at any time and holds for runs started afterwards. The writer opens with the first record, so importing and
+configuring touch no disk. A forked child forgets its parent's writer and opens its own segment.
+"""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import os
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from whence import _ids, config
+from whence.capture import guard
+from whence.errors import ConfigError
+from whence.log.home import Home
+from whence.log.resend import Seen
+from whence.log.writer import Writer
+
+Redact = Callable[..., Any]
+
+
+class FlushReport(msgspec.Struct, frozen=True):
+    """What became of the records of this process so far."""
+
+    written: int
+    """How many are in the log."""
+    lost: int
+    """How many could not be kept."""
+    why: str | None = None
+    """Why the last of them was lost; None if none was."""
+
+
+class State:
+    """The process-wide settings and writer. There is one, `current`."""
+
+    def __init__(self) -> None:
+        self.enabled = True
+        self.settings: config.Settings | None = None
+        self.writer: Writer | None = None
+        self.seen = Seen()
+        self.projects: dict[str, bool] = {}
+        self.redact: Redact | None = None
+        self.redact_takes_path = False
+        self.capture_content = True
+        self.sample_ratio = 1.0
+        self.careful = False
+        """Whether records have to take the slow path because of `redact` or `capture_content`."""
+        self._told_before = 0
+
+    def load(self) -> config.Settings:
+        """Return the settings, read from the environment if nobody configured them."""
+        if self.settings is None:
+            self.settings = config.from_environment()
+            self.enabled = self.settings.enabled
+        return self.settings
+
+    def open_writer(self) -> Writer:
+        """Return the writer of this process, made now if there is none."""
+        if self.writer is None:
+            settings = self.load()
+            self.writer = Writer(Home(settings.home), durability=settings.durability)
+        return self.writer
+
+    def records_project(self, project: str | None) -> bool:
+        """Whether runs of `project` are recorded, the sampling draw included."""
+        if project is not None and not self.projects.get(project, True):
+            return False
+        return self.sample_ratio >= 1.0 or random.random() < self.sample_ratio  # noqa: S311 - no secret
+
+
+current = State()
+
+
+def configure(
+    home: str | os.PathLike[str] | None = None,
+    *,
+    enabled: bool = True,
+    projects: Mapping[str, bool] | None = None,
+    durability: config.Durability = "process",
+    redact: Redact | None = None,
+    capture_content: bool = True,
+    sample_ratio: float = 1.0,
+) -> None:
+    """Set where and how this process records.
+
+    Args:
+        home: The home folder; the variable `WHENCE_HOME`, else `./.whence`, if None.
+        enabled: False turns every verb into a call that does nothing.
+        projects: `{"secret": False}` switches recording off for runs of one project.
+        durability: `process`: a record survives SIGKILL when its call returns. `group`: it is on the disk within 50 ms. `record`: it is
+            on the disk when its call returns.
+        redact: Called with every text in a record before it is written, and with its path if it takes two arguments; returns
+            the text to write. If it raises, the text is withheld.
+        capture_content: False keeps prompts, messages, inputs and outputs out of the log; their sizes are kept.
+        sample_ratio: Share of runs to record, 0 to 1.
+
+    Raises:
+        ConfigError: A value cannot be used.
+    """
+    if not 0.0 <= sample_ratio <= 1.0:
+        message = f"sample_ratio is {sample_ratio!r}; it has to be between 0 and 1"
+        raise ConfigError(message)
+    if redact is not None and not callable(redact):
+        message = f"redact is {redact!r}; it has to be a function of a text"
+        raise ConfigError(message)
+    loaded = config.from_environment()
+    settings = config.Settings(
+        home=config.home_path(home),
+        enabled=enabled and loaded.enabled,
+        durability=config.check_durability(durability if durability != "process" else loaded.durability),
+    )
+    if current.writer is not None:
+        current.writer.close()
+        guard_losses()
+    current.writer = None
+    current.settings = settings
+    current.enabled = settings.enabled
+    current.projects = dict(projects or {})
+    current.redact = redact
+    current.redact_takes_path = redact is not None and _takes_path(redact)
+    current.capture_content = capture_content
+    current.sample_ratio = sample_ratio
+    current.careful = redact is not None or not capture_content
+
+
+def flush(timeout: float | None = None) -> FlushReport:  # noqa: ARG001 - part of the public signature
+    """Bring what is written to the disk and return how much was written and lost.
+
+    At durability `process` there is nothing to wait for: every record is in the file when its call returns. `timeout` (seconds)
+    is accepted for callers that flush other recorders too; a flush is one fdatasync and cannot be stopped half-way.
+    """
+    writer = current.writer
+    if writer is None:
+        return FlushReport(0, 0)
+    writer.flush()
+    return FlushReport(writer.written, writer.lost, writer.last_reason if writer.lost else None)
+
+
+def guard_losses() -> None:
+    """Say on standard error that records were lost, if any were since it was said last."""
+    writer = current.writer
+    if writer is not None and writer.lost:
+        guard.tell_once(
+            f"lost {writer.home.root}",
+            f"{writer.lost} records could not be kept: {writer.last_reason}. See `whence doctor`.",
+        )
+
+
+def _takes_path(redact: Redact) -> bool:
+    try:
+        inspect.signature(redact).bind("text", "path")
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _at_exit() -> None:
+    if current.writer is not None:
+        current.writer.close()
+        guard_losses()
+
+
+def _after_fork() -> None:
+    _ids.reseed()
+    inherited = current.writer
+    current.writer = None
+    current.seen = Seen()
+    if inherited is not None:
+        inherited.disown()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

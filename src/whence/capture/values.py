@@ -1,0 +1,200 @@
+"""Brings what the user passed into a form that JSON can hold, without raising and without losing what can be kept.
+
+Comes in: any Python object. Goes out: plain JSON-ready data, with marker values (`whence.record.values`) for what JSON has no form
+for, and blobs for what is large or binary. `clean` is the fast path: data that is plain already, which is nearly all of it,
+is checked and returned as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as _dt
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+
+from whence.capture import guard
+from whence.log import blobs
+from whence.record import codec, values
+from whence.record.values import INT_MAX, INT_MIN, MARK
+
+MAX_DEPTH = 100
+MAX_REPR_CHARS = 500
+
+Put = Callable[[bytes, blobs.Encoding, str], dict[str, Any]]
+"""Stores bytes as a blob with a preview and returns the marker."""
+
+
+def is_plain(value: Any) -> bool:
+    """Whether JSON holds `value` as it is. Text that UTF-8 cannot encode is found later, when it is encoded."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return INT_MIN <= value <= INT_MAX
+    if kind is float:
+        return value - value == 0  # noqa: PLR0124 - false for NaN and infinities
+    if kind is dict:
+        if MARK in value:
+            return False
+        for key, item in value.items():
+            if type(key) is not str or (type(item) is not str and not is_plain(item)):
+                return False
+        return True
+    if kind is list:
+        for item in value:
+            if type(item) is not str and not is_plain(item):
+                return False
+        return True
+    return False
+
+
+def clean(value: Any, put: Put) -> Any:
+    """Return `value` itself if it is plain, else its snapshot."""
+    try:
+        if is_plain(value):
+            return value
+    except RecursionError:
+        pass  # a cycle or a very deep value: the snapshot cuts it
+    return snapshot(value, put)
+
+
+def text(value: Any) -> str:
+    """Return `value` as text: for names and reasons, which the user should have passed as text."""
+    if type(value) is str:
+        return value
+    if isinstance(value, Enum) and isinstance(value.value, str):
+        return value.value
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - the user's __str__ may do anything
+        return f"<{type(value).__name__}: {guard.describe(error)}>"
+
+
+def number(value: Any) -> float | int | None:
+    """Return `value` as a finite number, or None for anything that is none (NaN included)."""
+    if type(value) is float and value - value == 0:  # noqa: PLR0124
+        return value
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, (int, float)) and codec.is_finite_number(value):
+        return value if type(value) in (int, float) else float(value)
+    try:
+        converted = float(value)
+    except Exception:  # noqa: BLE001 - the user's __float__ may do anything
+        return None
+    return converted if codec.is_finite_number(converted) else None
+
+
+def snapshot(value: Any, put: Put) -> Any:
+    """Return a JSON-ready copy of `value`, cut at cycles and at `MAX_DEPTH` levels, with large and binary parts in blobs."""
+    return _snapshot(value, put, 0, set())
+
+
+def _snapshot(value: Any, put: Put, depth: int, above: set[int]) -> Any:  # noqa: PLR0911 - one return a form
+    if value is None or isinstance(value, bool):
+        return None if value is None else bool(value)
+    if isinstance(value, Enum):
+        return _snapshot(value.value, put, depth, above)
+    if isinstance(value, str):
+        return _text(str.__str__(value), put)
+    if isinstance(value, int):
+        plain = int(value)
+        return plain if INT_MIN <= plain <= INT_MAX else values.of_int(plain)
+    if isinstance(value, float):
+        plain_float = float(value)
+        return plain_float if codec.is_finite_number(plain_float) else values.of_float(plain_float)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return put(bytes(value), "bytes", "")
+    if isinstance(value, (_dt.datetime, _dt.date, _dt.time)):
+        return value.isoformat()
+    if isinstance(value, (Decimal, UUID, PurePath)):
+        return str(value)
+    if id(value) in above:
+        return {MARK: "cycle"}
+    if depth >= MAX_DEPTH:
+        return {MARK: "deep", "repr": f"<{type(value).__name__} deeper than {MAX_DEPTH} levels>"}
+    above.add(id(value))
+    try:
+        return _container(value, put, depth + 1, above)
+    except RecursionError:
+        return {MARK: "deep", "repr": f"<{type(value).__name__}: the stack ran out>"}
+    except Exception as error:  # noqa: BLE001 - iterating or dumping a user's object runs the user's code
+        return _object(value, guard.describe(error))
+    finally:
+        above.discard(id(value))
+
+
+def _container(value: Any, put: Put, depth: int, above: set[int]) -> Any:
+    if isinstance(value, Mapping):
+        return _mapping(cast("Mapping[Any, Any]", value), put, depth, above)
+    if isinstance(value, (list, tuple, AbstractSet)):
+        items = cast("Iterable[Any]", value)
+        return [_snapshot(item, put, depth, above) for item in items]
+    if isinstance(value, msgspec.Struct):
+        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+        return _mapping(fields, put, depth, above)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+        return _mapping(fields, put, depth, above)
+    if isinstance(value, BaseException):
+        return {"type": type(value).__name__, "message": guard.describe(value)}
+    dump = getattr(value, "model_dump", None)  # pydantic
+    if callable(dump) and not isinstance(value, type):
+        return _snapshot(dump(), put, depth, above)
+    if type(value).__module__ == "numpy":
+        listed = getattr(value, "tolist", None)  # arrays and scalars
+        if callable(listed):
+            return _snapshot(listed(), put, depth, above)
+    return _object(value, None)
+
+
+def _mapping(value: Mapping[Any, Any], put: Put, depth: int, above: set[int]) -> Any:
+    items = list(value.items())
+    if MARK not in value and all(isinstance(key, str) and _is_encodable(key) for key, _ in items):
+        return {str.__str__(key): _snapshot(item, put, depth, above) for key, item in items}
+    pairs = [[_snapshot(k, put, depth, above), _snapshot(v, put, depth, above)] for k, v in items]
+    return {MARK: "pairs", "value": pairs}
+
+
+def _text(value: str, put: Put) -> Any:
+    if not _is_encodable(value):
+        marker = values.of_text(value)
+        if len(value) <= blobs.INLINE_BYTES // 4:
+            return marker
+        return put(value.encode("utf-8", "surrogatepass"), "text", marker["value"])
+    if len(value) > blobs.INLINE_BYTES // 4:
+        content = value.encode()
+        if len(content) > blobs.INLINE_BYTES:
+            return put(content, "text", value[: blobs.PREVIEW_CHARS])
+    return value
+
+
+def _is_encodable(value: str) -> bool:
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _object(value: Any, problem: str | None) -> dict[str, Any]:
+    kind = type(value)
+    try:
+        shown = repr(value)[:MAX_REPR_CHARS]
+    except Exception as error:  # noqa: BLE001 - the user's __repr__ may do anything
+        shown = f"<{kind.__name__}: {guard.describe(error)}>"
+    if not _is_encodable(shown):
+        shown = shown.encode("utf-8", "backslashreplace").decode()
+    marker = {MARK: "object", "type": f"{kind.__module__}.{kind.__qualname__}", "repr": shown}
+    if problem:
+        marker["problem"] = problem
+    return marker

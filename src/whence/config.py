@@ -1,0 +1,74 @@
+"""Every setting, read from the environment in this one place, and passed down from here as a struct.
+
+    WHENCE_HOME          the home folder; `.whence` in the working directory if unset
+    WHENCE_DISABLED      `1`, `true`, `yes` or `on` records nothing
+    WHENCE_DURABILITY    `process`, `group` or `record`
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, cast
+
+import msgspec
+
+from whence.errors import ConfigError
+
+Durability = Literal["process", "group", "record"]
+DURABILITIES: tuple[Durability, ...] = ("process", "group", "record")
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"", "0", "false", "no", "off"}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What capture needs to know."""
+
+    home: Path
+    """The home folder. It is made with the first record."""
+    enabled: bool = True
+    """Whether anything is recorded."""
+    durability: Durability = "process"
+    """How safe a record is when its call returns."""
+
+
+def from_environment() -> Settings:
+    """Return the settings that hold when nobody calls `configure`.
+
+    Raises:
+        ConfigError: A variable has a value that cannot be used.
+    """
+    durability = os.environ.get("WHENCE_DURABILITY") or "process"
+    return Settings(
+        home=home_path(None),
+        enabled=not _is_true("WHENCE_DISABLED"),
+        durability=check_durability(durability),
+    )
+
+
+def home_path(home: str | os.PathLike[str] | None) -> Path:
+    """Return the absolute path of `home`, or of the default home."""
+    chosen = os.fspath(home) if home is not None else os.environ.get("WHENCE_HOME") or ".whence"
+    return Path(chosen).expanduser().absolute()
+
+
+def check_durability(value: str) -> Durability:
+    """Return `value` if it is a durability.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if value not in DURABILITIES:
+        message = f"durability is {value!r}; it has to be one of {', '.join(DURABILITIES)}"
+        raise ConfigError(message)
+    return cast("Durability", value)
+
+
+def _is_true(name: str) -> bool:
+    value = os.environ.get(name, "").strip().lower()
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    message = f"{name} is {value!r}; set it to 1 or 0"
+    raise ConfigError(message)

@@ -1,0 +1,116 @@
+"""Writes a value that was written before in the same segment as a reference, so that a resent history is stored once.
+
+An agent loop sends its whole conversation with every call; stored as sent, fifty turns take twenty-five times the final history. Here each
+value and each message over a size is remembered by its JSON text together with the line that holds it. When it comes again, a `same` marker names that
+line by its byte offset and carries the SHA-256 of the text. Consecutive messages that stand consecutively in an earlier line
+become one marker, so a turn costs its new messages and one reference.
+
+A memory of what was written is bounded: when it is full it is forgotten, and values are written out once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from whence.record.values import MARK
+
+VALUE_BYTES = 1024
+"""A single value shorter than this is cheaper to repeat than to look up and refer to."""
+STRETCH_BYTES = 256
+"""Consecutive messages that together are shorter than this are repeated."""
+MEMORY_BYTES = 16 << 20
+
+Path = tuple[str, ...]
+Fragment = tuple[bytes, Path, int]
+"""JSON text, the path of its field in the record, and its index in a list field (-1 for the field itself)."""
+
+
+class Seen:
+    """What the current segment already holds, by JSON text."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, tuple[int, Path, int]] = {}
+        self._digests: dict[bytes, str] = {}
+        self._bytes = 0
+        self.serial = -1
+
+    def begin(self, serial: int) -> None:
+        """Forget everything when the writer has moved on to another segment."""
+        if serial != self.serial:
+            self._forget()
+            self.serial = serial
+
+    def _forget(self) -> None:
+        self._places = {}
+        self._digests = {}
+        self._bytes = 0
+
+    def _digest(self, text: bytes) -> str:
+        """Return the SHA-256 of a text, remembered for prompts that every run sends again."""
+        digest = self._digests.get(text)
+        if digest is None:
+            digest = hashlib.sha256(text).hexdigest()
+            if text in self._places:
+                self._digests[text] = digest
+        return digest
+
+    def value(self, path: Path, text: bytes, fragments: list[Fragment]) -> Any:
+        """Return what to write for the field at `path`: its JSON text as it is, or a reference to an earlier one.
+
+        Args:
+            path: Keys from the record to the field.
+            text: The value as JSON.
+            fragments: Gets what has to be remembered once the line is written.
+        """
+        if len(text) < VALUE_BYTES:
+            return msgspec.Raw(text)
+        place = self._places.get(text)
+        if place is not None and place[2] < 0:
+            digest = self._digest(text)
+            return {MARK: "same", "line": place[0], "path": place[1], "sha256": digest}
+        fragments.append((text, path, -1))
+        return msgspec.Raw(text)
+
+    def messages(self, texts: list[bytes], fragments: list[Fragment]) -> list[Any]:
+        """Return what to write for a list of messages: new ones whole, runs of earlier ones as one reference each."""
+        written: list[Any] = []
+        path: Path = ("messages",)
+        index, count = 0, len(texts)
+        while index < count:
+            place = self._places.get(texts[index])
+            end = index + 1
+            if place is not None and place[2] >= 0:
+                line, _, first = place
+                while end < count and self._places.get(texts[end]) == (line, path, first + end - index):
+                    end += 1
+                stretch = texts[index] if end == index + 1 else b",".join(texts[index:end])
+                if len(stretch) >= STRETCH_BYTES:
+                    digest = self._digest(stretch)
+                    written.append(
+                        {
+                            MARK: "same",
+                            "line": line,
+                            "path": path,
+                            "from": first,
+                            "count": end - index,
+                            "sha256": digest,
+                        }
+                    )
+                    index = end
+                    continue
+            written.extend(map(msgspec.Raw, texts[index:end]))
+            index = end
+        fragments.extend((text, path, i) for i, text in enumerate(texts))
+        return written
+
+    def remember(self, offset: int, fragments: list[Fragment]) -> None:
+        """Note that the line at `offset` holds the fragments. A later line takes over, so that references stay consecutive."""
+        for text, path, index in fragments:
+            if text not in self._places:
+                self._bytes += len(text) + 120
+            self._places[text] = (offset, path, index)
+        if self._bytes > MEMORY_BYTES:
+            self._forget()

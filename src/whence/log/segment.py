@@ -1,0 +1,129 @@
+"""A segment is one file of one process: its name, how it is born, and how to tell whether its writer lives.
+
+A segment is created exclusively, locked for as long as its writer lives, and never opened for writing again: a torn last line
+belongs to the dead and can never be glued to a line of the living. The lock is all that tells a live segment from a dead one,
+so a crash needs no clean-up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from whence import _clock
+from whence.log.home import Home
+
+_NAME = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)[./](?P<writer>[A-Za-z0-9_-]+)\.(?P<n>\d+)")
+
+
+class SegmentName(msgspec.Struct, frozen=True, order=True):
+    """What a segment is called; the order is by day, writer and number."""
+
+    day: str
+    """UTC day of its first record, `YYYY-MM-DD`."""
+    writer: str
+    """The process that wrote it."""
+    n: int
+    """Its number among the segments of that writer, from 1."""
+
+    def __str__(self) -> str:
+        return f"{self.day}/{self.writer}.{self.n}"
+
+    @property
+    def marker(self) -> str:
+        """Name of its marker in the hot folder."""
+        return f"{self.day}.{self.writer}.{self.n}"
+
+    def path_in(self, home: Home) -> Path:
+        """Return where the segment's file is."""
+        return home.log / self.day / f"{self.writer}.{self.n}.jsonl"
+
+
+def parse_name(text: str) -> SegmentName | None:
+    """Return the name written as `day/writer.n` or `day.writer.n`; None for any other text."""
+    match = _NAME.fullmatch(text)
+    return SegmentName(match["day"], match["writer"], int(match["n"])) if match else None
+
+
+def new_writer_name() -> str:
+    """Return a name that no other process has: host, process id and 32 random bits."""
+    host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:20] or "host"
+    return f"{host}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def create(home: Home, name: SegmentName) -> int:
+    """Return a file descriptor of the new, locked segment, open for appending.
+
+    The marker comes first: a segment without one would not be seen by readers, a marker without a segment does no harm.
+
+    Raises:
+        OSError: The disk is full, files run out, or the folder cannot be written.
+    """
+    home.hot.mkdir(parents=True, exist_ok=True)
+    (home.log / name.day).mkdir(parents=True, exist_ok=True)
+    marker = home.hot / name.marker
+    os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        fd = os.open(name.path_in(home), flags, 0o666)
+    except OSError:
+        marker.unlink(missing_ok=True)
+        raise
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def is_live(path: Path) -> bool:
+    """Whether the segment's writer still holds its lock.
+
+    A reader asks by trying a shared lock without waiting and giving it back at once, which no writer ever waits for.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def list_hot(home: Home) -> list[SegmentName]:
+    """Return the segments that are not archived, in order; foreign files in the folder are passed over."""
+    try:
+        names = os.listdir(home.hot)
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in map(parse_name, names) if name is not None)
+
+
+def iter_all(home: Home) -> Iterator[SegmentName]:
+    """Yield every segment in the log, archived or not, in order."""
+    try:
+        days = sorted(entry for entry in os.listdir(home.log))
+    except FileNotFoundError:
+        return
+    for day in days:
+        folder = home.log / day
+        if not folder.is_dir():
+            continue
+        names = (parse_name(f"{day}/{entry.removesuffix('.jsonl')}") for entry in os.listdir(folder))
+        yield from sorted(name for name in names if name is not None)
+
+
+def today(unix_ns: int) -> str:
+    """Return the UTC day of a time, `YYYY-MM-DD`."""
+    return _clock.format_ns(unix_ns)[:10]

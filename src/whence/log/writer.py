@@ -1,0 +1,329 @@
+"""Appends records to the segments of this process: one `write` a record, so that a record whose call returned survives SIGKILL.
+
+Comes in: the JSON body of a record. Goes out: a numbered line in the current segment and its byte offset. The writer never raises into
+its caller for a failing disk: what could not be kept is counted by run, and as soon as the disk takes bytes again a gap record for
+each run says how many and why. It never waits for a reader, and never touches a segment after a failed write it could
+not undo: it moves on to a new one.
+
+Durability is `process` (the kernel has the bytes), `group` (on the disk within 50 ms) or `record` (on the disk before the call returns).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from typing import Literal
+
+import msgspec
+
+from whence import _clock
+from whence.log import segment
+from whence.log.home import Home
+from whence.record import codec
+from whence.record.event import Gap
+
+Durability = Literal["process", "group", "record"]
+
+ROTATE_BYTES = 64 << 20
+GROUP_SYNC_S = 0.05
+RETRY_NS = 100_000_000
+_write = os.write
+_DAY_NS = 86_400_000_000_000
+
+
+_OFFSET_BITS = 44
+NOT_WRITTEN = -1
+"""The record was lost, or waits behind the write that it interrupted."""
+REFUSED = -2
+"""The record refers into a segment that the writer has left: it has to be encoded again."""
+
+
+def split_place(place: int) -> tuple[int, int]:
+    """Return serial number of the segment and byte offset of the line of a place that `append` returned."""
+    return place >> _OFFSET_BITS, place & ((1 << _OFFSET_BITS) - 1)
+
+
+class Loss(msgspec.Struct):
+    """Records of one run that could not be kept, until a gap record tells of them."""
+
+    count: int
+    reason: str
+    since: str
+
+
+class Writer:
+    """The one writer of a process; its segments are its own. Thread-safe, and safe to re-enter from a signal or finalizer."""
+
+    __slots__ = (
+        "_busy",
+        "_cause",
+        "_closed",
+        "_day_end_ns",
+        "_fd",
+        "_full_at",
+        "_late",
+        "_lock",
+        "_look_at_ns",
+        "_losses",
+        "_name",
+        "_retry_at_ns",
+        "_rotate_bytes",
+        "_seq",
+        "_size",
+        "_syncer",
+        "_syncs",
+        "_unsettled",
+        "_unsynced",
+        "_written_before",
+        "durability",
+        "home",
+        "last_reason",
+        "lost",
+        "serial",
+    )
+
+    def __init__(
+        self, home: Home, *, durability: Durability = "process", rotate_bytes: int = ROTATE_BYTES
+    ) -> None:
+        self.home = home
+        self.durability: Durability = durability
+        self.serial = 0
+        self.lost = 0
+        self.last_reason: str | None = None
+        self._rotate_bytes = rotate_bytes
+        self._lock = threading.RLock()
+        self._busy = False
+        self._late: deque[tuple[bytes, str]] = deque()
+        self._losses: dict[str, Loss] = {}
+        self._retry_at_ns = 0
+        self._cause = ""
+        self._fd = -1
+        self._size = 0
+        self._full_at = -1  # no segment: the first record opens one
+        self._seq = 0
+        self._written_before = 0
+        self._day_end_ns = 0
+        self._look_at_ns = 0  # when to look for a new day or losses to tell of: at once
+        self._syncs = durability != "process"
+        self._unsettled = self._syncs
+        self._name = segment.new_writer_name()
+        self._unsynced = 0
+        self._syncer: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    def append(self, body: bytes, now_ns: int, run: str, serial: int = 0) -> int:
+        """Write one record and return its place for `split_place`, or `NOT_WRITTEN`, or `REFUSED`.
+
+        Args:
+            body: The record's JSON object without `v` and `seq`.
+            now_ns: The time, which decides the day of the segment.
+            run: Id of its run, which a loss is counted for.
+            serial: Number of the segment the body refers into; 0 if it refers to nothing.
+        """
+        with self._lock:
+            if self._busy:  # a finalizer or signal handler recorded while this very thread was writing
+                if serial:
+                    return REFUSED
+                self._late.append((body, run))
+                self._unsettled = True
+                return NOT_WRITTEN
+            self._busy = True
+            try:
+                offset = self._size
+                if offset >= self._full_at or now_ns >= self._look_at_ns:
+                    self._prepare(now_ns)
+                    offset = self._size
+                if serial and serial != self.serial:
+                    self._busy = False
+                    return REFUSED
+                line = b'{"v":1,"seq":%d,%b\n' % (self._seq + 1, body[1:])
+                count = _write(self._fd, line)
+                if count != len(line):
+                    self._finish_short_write(line, count)
+                    count = len(line)
+                self._size = offset + count
+                self._seq += 1
+                if self._unsettled:
+                    self._settle()
+            except OSError as error:
+                self._lose(run, error)
+                self._busy = False
+                return NOT_WRITTEN
+            except BaseException:
+                # An interrupt may have struck between the write and the count of it: the segment's end is not known any more.
+                self._abandon()
+                self._busy = False
+                raise
+            self._busy = False
+            return self.serial << _OFFSET_BITS | offset
+
+    @property
+    def written(self) -> int:
+        """How many records are in the log."""
+        return self._written_before + self._seq
+
+    def _prepare(self, now_ns: int) -> None:
+        """Open the segment that the next record goes to, and tell of losses first."""
+        if self._size >= self._full_at or now_ns >= self._day_end_ns:
+            self._rotate(now_ns)
+        if self._losses:
+            self._tell_losses()
+        self._look_at_ns = self._day_end_ns
+
+    def _settle(self) -> None:
+        """Write what was recorded during the last write, and note that the segment is ahead of the disk."""
+        while self._late:
+            body, run = self._late.popleft()
+            try:
+                self._write_line(body)
+            except OSError as error:
+                self._lose(run, error)
+        if self._syncs:
+            self._note_unsynced()
+        self._unsettled = self._syncs
+
+    def _write_line(self, body: bytes) -> None:
+        line = b'{"v":1,"seq":%d,%b\n' % (self._seq + 1, body[1:])
+        count = _write(self._fd, line)
+        if count != len(line):
+            self._finish_short_write(line, count)
+        self._size += len(line)
+        self._seq += 1
+
+    def _finish_short_write(self, line: bytes, count: int) -> None:
+        """Write the rest of a line, or take back what was written, or leave the segment with its torn tail."""
+        try:
+            while count < len(line):
+                count += os.write(self._fd, line[count:])
+        except OSError:
+            try:
+                os.ftruncate(self._fd, self._size)
+            except OSError:
+                self._abandon()
+            raise
+
+    def _rotate(self, now_ns: int) -> None:
+        if self._fd < 0 and now_ns < self._retry_at_ns:
+            raise OSError(0, self._cause)
+        self._leave_segment()
+        serial = self.serial + 1
+        day = segment.today(now_ns)
+        self._fd = segment.create(self.home, segment.SegmentName(day, self._name, serial))
+        self.serial, self._size, self._full_at = serial, 0, self._rotate_bytes
+        self._day_end_ns = (now_ns // _DAY_NS + 1) * _DAY_NS
+
+    def _leave_segment(self) -> None:
+        fd = self._forget_segment()
+        if fd < 0:
+            return
+        try:
+            if self.durability != "process":
+                os.fdatasync(fd)
+                self._unsynced = 0
+        finally:
+            os.close(fd)
+
+    def _abandon(self) -> None:
+        """Let go of a segment whose end is not known to be whole; the next record opens a new one."""
+        fd = self._forget_segment()
+        if fd >= 0:
+            os.close(fd)
+
+    def _forget_segment(self) -> int:
+        fd, self._fd = self._fd, -1
+        self._full_at = -1
+        self._written_before += self._seq
+        self._seq = self._size = 0
+        return fd
+
+    def _lose(self, run: str, error: OSError) -> None:
+        self._cause = error.strerror or str(error)
+        if self._fd < 0 and error.errno:
+            self._retry_at_ns = _clock.wall_ns() + RETRY_NS
+        self.count_loss(run, f"{self._cause} while writing to {self.home.log}")
+
+    def count_loss(self, run: str, reason: str, count: int = 1) -> None:
+        """Remember that records of `run` were not kept; a gap record follows with the next write that succeeds."""
+        with self._lock:
+            self.lost += count
+            self._look_at_ns = 0
+            self.last_reason = reason
+            loss = self._losses.get(run)
+            if loss is None:
+                self._losses[run] = Loss(count, reason, _clock.format_ns(_clock.wall_ns()))
+            else:
+                loss.count += count
+
+    def _tell_losses(self) -> None:
+        for run in list(self._losses):
+            loss = self._losses[run]
+            now = _clock.format_ns(_clock.wall_ns())
+            gap = Gap(ts=now, run=run, lost=loss.count, reason=loss.reason, since=loss.since)
+            self._write_line(codec.encode_json(gap))
+            del self._losses[run]
+
+    def _note_unsynced(self) -> None:
+        self._unsynced += 1
+        if self.durability == "record":
+            self._sync()
+        elif self._syncer is None:
+            self._syncer = threading.Thread(target=self._sync_in_groups, name="whence-sync", daemon=True)
+            self._syncer.start()
+
+    def _sync_in_groups(self) -> None:
+        while not self._closed.wait(GROUP_SYNC_S):
+            if self._unsynced:
+                with self._lock:
+                    self._sync()
+
+    def _sync(self) -> None:
+        """Bring the segment to the disk.
+
+        After a failed fdatasync the kernel may have dropped the dirty pages and the next call would report success for data that is
+        gone (PostgreSQL's "fsyncgate"), so the file is never synced again: what was not synced is told as a gap in a new segment.
+        """
+        if self._fd < 0 or not self._unsynced:
+            return
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            reason = f"{error.strerror}: records may not have reached the disk before a power failure"
+            count, self._unsynced = self._unsynced, 0
+            self._abandon()
+            self.count_loss("", reason, count)
+        else:
+            self._unsynced = 0
+
+    def flush(self) -> None:
+        """Tell of losses if the disk takes it, and bring everything written to the disk unless durability is `process`."""
+        with self._lock:
+            if self._busy:
+                return
+            try:
+                if self._losses:
+                    self._busy = True
+                    self._prepare(_clock.wall_ns())
+            except OSError as error:
+                self.last_reason = f"{error.strerror or error} while writing to {self.home.log}"
+            finally:
+                self._busy = False
+            if self.durability != "process":
+                self._sync()
+
+    def close(self) -> None:
+        """Flush and give the segment up, so that it may be archived. A later record opens a new one."""
+        self.flush()
+        self._closed.set()
+        with self._lock:
+            if not self._busy:
+                try:
+                    self._leave_segment()
+                except OSError as error:
+                    self.count_loss("", f"{error.strerror or error} while closing the segment", self._unsynced)
+            self._syncer = None
+            self._closed = threading.Event()
+
+    def disown(self) -> None:
+        """Drop the descriptor in a forked child, without a flush: the segment and its lock stay the parent's."""
+        self._abandon()

@@ -1,0 +1,1 @@
+"""Questions, independent of the store: the filter language, pages, the reasoning behind an output, guarded SQL."""

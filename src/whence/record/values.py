@@ -1,0 +1,105 @@
+"""How values that JSON cannot hold are written, and how they are read back.
+
+A *marker value* is an object with the key `$whence`, which names its form. Capture makes markers, readers undo them:
+
+    {"$whence": "float", "value": "nan"}                 not-a-number and infinities
+    {"$whence": "int", "value": "9223372036854775808"}   integers beyond 64 bits with sign
+    {"$whence": "text", "value": "..", "base64": ".."}   text with lone surrogates: readable form, exact bytes
+    {"$whence": "pairs", "value": [[key, value], ..]}    a mapping with keys that are not text, or that uses our key
+    {"$whence": "object", "type": "..", "repr": ".."}    an object of the user's that no rule covers
+    {"$whence": "cycle"}                                 a container inside itself
+    {"$whence": "deep", "repr": ".."}                    what lies deeper than the depth limit
+    {"$whence": "blob", "sha256": "..", ..}              kept in a file of its own; see `whence.log.blobs`
+    {"$whence": "same", "at": [..], "sha256": ".."}      written before in this segment; see `whence.log.resolve`
+    {"$whence": "withheld", "why": ".."}                 content that was not to be kept: only its size and type are
+
+A user's own mapping that has the key `$whence` is written as `pairs`, so no value can pass for a marker.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard, cast
+
+MARK = "$whence"
+
+INT_MIN = -(2**63)
+INT_MAX = 2**63 - 1
+
+Blob = Callable[[Mapping[str, Any]], Any]
+"""Gets a blob marker, returns what stands in its place."""
+
+
+def is_marker(value: object, form: str | None = None) -> TypeGuard[dict[str, Any]]:
+    """Whether `value` is a marker value, of the given form if one is named."""
+    if not isinstance(value, dict):
+        return False
+    mark = cast("dict[str, Any]", value).get(MARK)
+    return mark is not None and (form is None or mark == form)
+
+
+def of_float(value: float) -> dict[str, Any]:
+    """Return the marker of a float that JSON has no number for."""
+    return {MARK: "float", "value": "nan" if value != value else "inf" if value > 0 else "-inf"}  # noqa: PLR0124
+
+
+def of_int(value: int) -> dict[str, Any]:
+    """Return the marker of an integer beyond 64 bits.
+
+    Hexadecimal from 4,000 digits on, because CPython refuses longer decimal conversions.
+    """
+    return {MARK: "int", "value": str(value) if value.bit_length() < 13_000 else hex(value)}
+
+
+def of_text(value: str) -> dict[str, Any]:
+    """Return the marker of a text that UTF-8 cannot encode."""
+    return {
+        MARK: "text",
+        "value": value.encode("utf-8", "backslashreplace").decode(),
+        "base64": base64.b64encode(value.encode("utf-8", "surrogatepass")).decode(),
+    }
+
+
+def restore(value: Any, blob: Blob | None = None) -> Any:
+    """Return `value` with every marker that has a Python equivalent turned back into it.
+
+    Args:
+        value: Decoded JSON.
+        blob: What to do with blob markers; None leaves them as they are.
+
+    `object`, `cycle`, `deep` and `withheld` markers stay, since what they stand for is gone.
+    """
+    if isinstance(value, dict):
+        mapping = cast("dict[str, Any]", value)
+        if MARK in mapping:
+            return _restore_marker(mapping, blob)
+        return {key: restore(item, blob) for key, item in mapping.items()}
+    if isinstance(value, list):
+        return [restore(item, blob) for item in cast("list[Any]", value)]
+    return value
+
+
+def _restore_marker(marker: dict[str, Any], blob: Blob | None) -> Any:
+    form, inner = marker[MARK], marker.get("value")
+    if form == "float" and isinstance(inner, str):
+        return float(inner)
+    if form == "int" and isinstance(inner, str):
+        return int(inner, 16) if "0x" in inner[:3] else int(inner)
+    if form == "text" and isinstance(marker.get("base64"), str):
+        return base64.b64decode(marker["base64"]).decode("utf-8", "surrogatepass")
+    if form == "pairs" and isinstance(inner, list):
+        return _restore_pairs(cast("list[Any]", inner), blob, marker)
+    if form == "blob" and blob is not None:
+        return blob(marker)
+    return marker
+
+
+def _restore_pairs(pairs: Sequence[Any], blob: Blob | None, marker: dict[str, Any]) -> Any:
+    restored: dict[Any, Any] = {}
+    for pair in pairs:
+        if not (isinstance(pair, list) and len(cast("list[Any]", pair)) == 2):  # noqa: PLR2004
+            return marker
+        key = restore(pair[0], blob)
+        restored[tuple(cast("list[Any]", key)) if isinstance(key, list) else key] = restore(pair[1], blob)
+    return restored

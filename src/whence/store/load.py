@@ -1,0 +1,129 @@
+"""From the log into a projection: whole records only, references resolved, each segment once and from where it was left.
+
+Comes in: a home. Goes out: records handed to a `Projection`, and what could not be read. It knows nothing of any store's tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from whence.errors import RecordError
+from whence.log import reader, resolve, segment
+from whence.log.home import Home
+from whence.log.reader import Problem
+from whence.log.segment import SegmentName
+from whence.record import codec
+from whence.record.codec import AnyRecord
+from whence.store.project import Projection
+
+
+class Tail:
+    """How far one segment has been read."""
+
+    def __init__(self, home: Home, name: SegmentName) -> None:
+        self.name = name
+        self.path = name.path_in(home)
+        self.offset = 0
+        self.live = True
+
+    def read_into(self, projection: Projection, problems: list[Problem]) -> int:
+        """Hand over the records written since the last call and return their number.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        count = 0
+        name = str(self.name)
+        if not self.path.exists():
+            return 0
+        for item in iter_resolved(self.path, name, self.offset):
+            if isinstance(item, Problem):
+                if item.offset >= self.offset:
+                    problems.append(item)
+                continue
+            offset, record, end = item
+            projection.add(record, name, offset)
+            self.offset = end
+            count += 1
+        return count
+
+    def check_live(self) -> bool:
+        """Return whether the writer lives. A dead writer stays dead, so that is asked only until it is."""
+        if self.live:
+            self.live = segment.is_live(self.path)
+        return self.live
+
+
+def iter_resolved(path: Path, name: str, start: int = 0) -> Iterator[tuple[int, AnyRecord, int] | Problem]:
+    """Yield `(offset, record, end)` with references put back, and problems, from byte `start` on.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+
+    def fetch(offset: int) -> AnyRecord | None:
+        try:
+            return codec.decode(reader.read_line(path, offset))
+        except (RecordError, OSError):
+            return None
+
+    for line in reader.iter_lines(path, start):
+        if not line.content.strip():
+            continue
+        try:
+            record = codec.decode(line.content)
+        except RecordError as error:
+            yield Problem(name, line.offset, str(error))
+            continue
+        if b'"same"' in line.content:
+            record, complaints = resolve.resolve(record, fetch)
+            for complaint in complaints:
+                yield Problem(name, line.offset, complaint)
+        yield line.offset, record, line.offset + len(line.content) + 1
+
+
+def read_run(home: Home, run_id: str, places: dict[str, list[int]]) -> Projection:
+    """Return the projection of one run, read from the stretches of the log where it stands.
+
+    Args:
+        home: The home.
+        run_id: The run.
+        places: Segment name to the offsets of its first and last line.
+    """
+    projection = Projection()
+    wanted = run_id.encode()
+    for name, (begin, end) in places.items():
+        parsed = segment.parse_name(name)
+        if parsed is None:
+            continue
+        path = parsed.path_in(home)
+        if not path.exists():
+            continue
+        _read_stretch(path, name, begin, end, wanted, run_id, projection)
+    return projection
+
+
+def _read_stretch(
+    path: Path, name: str, begin: int, end: int, wanted: bytes, run_id: str, projection: Projection
+) -> None:
+    def fetch(offset: int) -> AnyRecord | None:
+        try:
+            return codec.decode(reader.read_line(path, offset))
+        except (RecordError, OSError):
+            return None
+
+    for line in reader.iter_lines(path, begin):
+        if line.offset > end:
+            return
+        if wanted not in line.content:
+            continue
+        try:
+            record = codec.decode(line.content)
+        except RecordError:
+            continue
+        if record.run != run_id:
+            continue
+        if b'"same"' in line.content:
+            record, _ = resolve.resolve(record, fetch)
+        projection.add(record, name, line.offset)
