@@ -1,7 +1,7 @@
-"""Hypothesis strategies that several property tests share: whole predicates, and the values they are made of.
+"""Hypothesis strategies that several property tests share: predicates, and what they are made of.
 
-Texts, keys and numbers come from small pools half of the time, so that rows drawn from the same pools meet the predicates
-often enough for a comparison of two stores to mean something.
+Texts, keys and numbers come from small pools half of the time, so that rows drawn from the same
+pools meet the predicates often enough for a comparison of two stores to mean something.
 """
 
 from __future__ import annotations
@@ -68,11 +68,9 @@ POOL_NUMBERS = (0, 1, -1, 2, 0.5, 1.0, -0.0, 1e-7, 1e300)
 POOL_TIMES_NS = (0, 1_793_527_200_000_000_000, 1_793_527_200_000_000_001)
 
 EXACT = 2**53
-"""The integers that a float holds exactly; numbers stay within, since stores may compare them as floats."""
+"""Up to here a float holds every integer; numbers stay within, as a store may compare floats."""
 
-TEXTS = st.sampled_from(POOL_TEXTS) | st.text(
-    st.characters(exclude_categories=["Cs"]), max_size=6
-)
+TEXTS = st.sampled_from(POOL_TEXTS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 KEYS = st.sampled_from(POOL_KEYS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
 INTEGERS = st.sampled_from((0, 1, -1, 2, 10)) | st.integers(-(2**63), 2**63 - 1)
 NUMBERS = (
@@ -87,7 +85,7 @@ _ORDER = ("=", "!=", "<", "<=", ">", ">=")
 
 @cache
 def predicates(table: str, depth: int = 3) -> st.SearchStrategy[Predicate]:
-    """Return a strategy for predicates on rows of `table`, such as a filter can say, at most `depth` nodes deep."""
+    """Return a strategy for predicates on rows of `table` that a filter can say, `depth` deep."""
     leaves = st.sampled_from(_places(table)).flatmap(_comparisons)
     if depth <= 1:
         return leaves

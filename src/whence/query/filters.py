@@ -1,7 +1,7 @@
-r"""The filter language: text goes in, a predicate that every store understands comes out, and back again as canonical text.
+r"""The filter language: text goes in, a predicate that every store understands comes out.
 
-Every name and type is checked here against the fields of the tables; nothing is evaluated. What is wrong is a `FilterError`
-that points at the offending character.
+Every name and type is checked here against the fields of the tables; nothing is evaluated. What is
+wrong is a `FilterError` that points at the offending character. `show` is the way back.
 
     filter     = [ either ] ;
     either     = both , { "or" , both } ;
@@ -17,7 +17,8 @@ that points at the offending character.
     operator   = order | "~" | "!~" ;                          (* contains, does not contain *)
     order      = "=" | "==" | "!=" | "<" | "<=" | ">" | ">=" ;
     value      = string | number | "true" | "false" | "null" | "now" , [ "-" , duration ] ;
-    number     = [ "-" ] , digits , [ "." , digits ] , [ ( "e" | "E" ) , [ "+" | "-" ] , digits ] ;
+    number     = [ "-" ] , digits , [ "." , digits ] , [ exponent ] ;
+    exponent   = ( "e" | "E" ) , [ "+" | "-" ] , digits ;
     duration   = digits , ( "s" | "m" | "h" | "d" | "w" ) ;
     string     = '"' , { character | escape } , '"' | "'" , { character | escape } , "'" ;
     escape     = "\" , ( '"' | "'" | "\" | "n" | "r" | "t" | "u" , 4 * hexdigit ) ;
@@ -30,21 +31,20 @@ from __future__ import annotations
 
 import msgspec
 
+from whence.query.canonical import show
 from whence.query.literals import (
     OPERATORS,
     Value,
     check_operator,
     read_integer,
     read_value,
-    write_value,
 )
 from whence.query.names import Operand, resolve, resolve_score, resolve_table
-from whence.query.tokens import Cursor, Token, key
+from whence.query.tokens import Cursor, Token
 from whence.store.predicate import (
     ALWAYS,
     And,
     Compare,
-    FieldRef,
     In,
     IsNull,
     Not,
@@ -54,11 +54,12 @@ from whence.store.predicate import (
 )
 from whence.store.rows import TABLES
 
+__all__ = ["MAX_DEPTH", "parse", "show"]
+
 MAX_DEPTH = 100
 """How deep `not`, parentheses and functions may be nested."""
 
 _FUNCTIONS = frozenset({"any", "all", "count", "score"})
-_BOTH, _TERM = 1, 2
 
 
 class _Scope(msgspec.Struct, frozen=True):
@@ -73,7 +74,7 @@ class _Scope(msgspec.Struct, frozen=True):
 
 
 def parse(text: str, table: str, now_ns: int | None = None) -> Predicate:
-    """Return what rows of `table` must satisfy according to `text`; blank text is satisfied by every row.
+    """Return what rows of `table` must satisfy according to `text`; every row satisfies blank text.
 
     Args:
         text: The filter.
@@ -93,14 +94,10 @@ def parse(text: str, table: str, now_ns: int | None = None) -> Predicate:
     if cursor.token.kind == "end":
         return ALWAYS
     predicate = _either(cursor, _Scope(table, now_ns))
-    if cursor.token.kind != "end":
-        cursor.fail(f"Expected `and`, `or` or the end but found {cursor.token}.")
+    rest = cursor.token
+    if rest.kind != "end":
+        cursor.fail(f"Expected `and`, `or` or the end but found {rest}.")
     return predicate
-
-
-def show(predicate: Predicate) -> str:
-    """Return the canonical text of `predicate`, which parses to an equal tree on the table it was made for."""
-    return "" if predicate == ALWAYS else _shown(predicate)
 
 
 def _either(cursor: Cursor, scope: _Scope) -> Predicate:
@@ -137,7 +134,7 @@ def _term(cursor: Cursor, scope: _Scope) -> Predicate:
 
 def _deeper(cursor: Cursor, scope: _Scope, opening: Token, table: str | None = None) -> _Scope:
     if scope.depth >= MAX_DEPTH:
-        cursor.fail(f"The filter is nested more than {MAX_DEPTH} deep; use fewer parentheses.", opening)
+        cursor.fail(f"The filter nests more than {MAX_DEPTH} deep; use fewer parentheses.", opening)
     return _Scope(table or scope.table, scope.now_ns, scope.depth + 1)
 
 
@@ -145,13 +142,13 @@ def _function(cursor: Cursor, scope: _Scope) -> Predicate:
     function = cursor.token
     word = function.text.lower()
     if word not in _FUNCTIONS:
-        cursor.fail(f"There is no function {function}; the functions are any, all, count and score.")
+        cursor.fail(f"There is no function {function}; there are any, all, count and score.")
     cursor.take()
     opening = cursor.expect("(", "it follows the name of a function")
     if word == "score":
         name = cursor.take()
         if name.kind != "string":
-            cursor.fail(f'Expected the name of a score but found {name}; write score("name").', name)
+            cursor.fail(f'Expected a name in quotes but found {name}; write score("name").', name)
         cursor.expect(")", 'write score("name")')
         return _comparison(cursor, scope, resolve_score(function, name.text))
     table = resolve_table(cursor, cursor.take())
@@ -170,7 +167,8 @@ def _function(cursor: Cursor, scope: _Scope) -> Predicate:
     if sign not in OPERATORS or OPERATORS[sign][0] == "contains":
         cursor.fail(f"Expected a comparison but found {cursor.token}; write count({table}) > 3.")
     cursor.take()
-    return Related(table, where, OPERATORS[sign][0], read_integer(cursor, f"write count({table}) > 3"))
+    count = read_integer(cursor, f"write count({table}) > 3")
+    return Related(table, where, OPERATORS[sign][0], count)
 
 
 def _names(cursor: Cursor) -> list[Token]:
@@ -217,7 +215,7 @@ def _comparison(cursor: Cursor, scope: _Scope, operand: Operand) -> Predicate:
 def _null(cursor: Cursor, operand: Operand, start: Token, *, negated: bool) -> Predicate:
     if operand.field.type == "tags":
         name = operand.ref.name
-        cursor.fail(f'`{name}` is a list and never null; write {name} !~ "" for none at all.', start)
+        cursor.fail(f'`{name}` is a list and never null; write {name} !~ "" for none.', start)
     return Not(IsNull(operand.ref)) if negated else IsNull(operand.ref)
 
 
@@ -233,57 +231,3 @@ def _values(cursor: Cursor, scope: _Scope, operand: Operand) -> tuple[Value, ...
         if cursor.take_if(")"):
             return tuple(values)
         cursor.expect(",", "separate values by commas and close with `)`")
-
-
-def _shown(predicate: Predicate, place: int = 0) -> str:
-    match predicate:
-        case And((only,)) | Or((only,)):
-            return _shown(only, place)
-        case And(terms):
-            text = " and ".join(_shown(term, _TERM) for term in terms) or "true"
-            return f"({text})" if terms and place == _TERM else text
-        case Or(terms):
-            text = " or ".join(_shown(term, _BOTH) for term in terms) or "false"
-            return f"({text})" if terms and place else text
-        case Not(Compare(field, "contains", value)):
-            return f"{_name(field)} !~ {_value(field, value)}"
-        case Not(In() as term):
-            return _listed(term, "not in")
-        case Not(IsNull(field)):
-            return f"{_name(field)} is not null"
-        case Not(term):
-            return f"not {_shown(term, _TERM)}"
-        case Related():
-            return _function_shown(predicate)
-        case Compare(field, operator, value):
-            sign = "~" if operator == "contains" else operator
-            return f"{_name(field)} {sign} {_value(field, value)}"
-        case In():
-            return _listed(predicate, "in")
-        case IsNull(field):
-            return f"{_name(field)} is null"
-
-
-def _function_shown(related: Related) -> str:
-    match related:
-        case Related(table, Not(where), "=", 0):
-            return f"all({table}, {_shown(where)})"
-        case Related(table, where, operator, count):
-            arguments = table if where == ALWAYS else f"{table}, {_shown(where)}"
-            if (operator, count) == (">", 0):
-                return f"any({arguments})"
-            return f"count({arguments}) {operator} {count}"
-
-
-def _listed(term: In, word: str) -> str:
-    values = ", ".join(_value(term.field, value) for value in term.values)
-    return f"{_name(term.field)} {word} ({values})"
-
-
-def _name(field: FieldRef) -> str:
-    prefix = ("run",) if field.of_run else ()
-    return ".".join((*prefix, field.name, *map(key, field.path)))
-
-
-def _value(field: FieldRef, value: Value | None) -> str:
-    return write_value(value, is_time=field.name.endswith("_ns") and not field.path)

@@ -1,20 +1,22 @@
-"""The values of a filter: what may be compared with which field by which operator, and how a value is read and written.
+"""The values of a filter: what compares with which field, and how a value is read and written.
 
-Text compares with text, numbers with numbers, times with RFC 3339 strings and `now - 24h`, which become integer
-nanoseconds here. Everything that does not fit is refused with a message that shows what would.
+Text compares with text, numbers with numbers, times with RFC 3339 strings and `now - 24h`, which
+become integer nanoseconds here. What does not fit is refused with a message that shows what would.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from whence import _clock
-from whence.query.names import Operand
 from whence.query.tokens import Cursor, Token, quote
-from whence.store.fields import FieldType
-from whence.store.predicate import Operator
+
+if TYPE_CHECKING:
+    from whence.query.names import Operand
+    from whence.store.fields import FieldType
+    from whence.store.predicate import Operator
 
 Value: TypeAlias = str | int | float | bool
 
@@ -71,7 +73,7 @@ def check_operator(cursor: Cursor, operand: Operand, operator: Token) -> None:
         return
     known = " ".join(sign for sign in (*OPERATORS, "in") if sign in _ALLOWED[operand.field.type])
     cursor.fail(
-        f"{operand.shown} is {operand.described}, which {operator} cannot compare; use one of {known}.",
+        f"{operand.shown} is {operand.described}, to which {operator} does not apply; use {known}.",
         operator,
     )
 
@@ -136,14 +138,18 @@ def _literal(cursor: Cursor, operand: Operand) -> Value:
             return cursor.take().keyword == "true"
         case ("number", _) | (_, "-"):
             return _number(cursor)
-        case _, "null":
-            cursor.fail("null is not a value to compare with; write `is null` or `is not null`.")
-        case "duration", _:
-            cursor.fail(f"A duration stands after `now` only; write {_sample(operand)}.")
-        case "name", "":
-            cursor.fail(f"A value belongs here; if {token} is text, write {quote(token.text)}.")
         case _:
-            cursor.fail(f"A value belongs here but found {token}; write {_sample(operand)}.")
+            return cursor.fail(_no_value(token, operand))
+
+
+def _no_value(token: Token, operand: Operand) -> str:
+    if token.keyword == "null":
+        return "null has no order and is in no list; write `is null` or `is not null`."
+    if token.kind == "duration":
+        return f"A duration stands after `now -` only; write {_sample(operand)}."
+    if token.kind == "name" and not token.keyword:
+        return f"A value belongs here; if {token} is text, write {quote(token.text)}."
+    return f"A value belongs here but found {token}; write {_sample(operand)}."
 
 
 def _number(cursor: Cursor) -> int | float:
@@ -190,7 +196,7 @@ def _moment(cursor: Cursor, token: Token) -> int:
             moment_ns = None
     if moment_ns is None:
         cursor.fail(
-            f"{token} is not a date; write it as in 2026-11-01 or 2026-11-01T10:00:00Z, or now - 24h.",
+            f'{token} is not a date; write "2026-11-01", "2026-11-01T10:00:00Z" or now - 24h.',
             token,
         )
     return _checked_ns(cursor, token, moment_ns)
@@ -202,7 +208,9 @@ def _checked_ns(cursor: Cursor, token: Token, moment_ns: int) -> int:
     return moment_ns
 
 
-def _check_type(cursor: Cursor, operand: Operand, operator: Token, start: Token, value: Value) -> None:
+def _check_type(
+    cursor: Cursor, operand: Operand, operator: Token, start: Token, value: Value
+) -> None:
     kind = operand.field.type
     is_text = isinstance(value, str)
     if kind == "json":
@@ -224,5 +232,5 @@ def _check_type(cursor: Cursor, operand: Operand, operator: Token, start: Token,
 
 def _sample(operand: Operand) -> str:
     if operand.is_time:
-        return "a date as in 2026-11-01, or now - 24h"
+        return 'a date as in "2026-11-01", or now - 24h'
     return f"a value as in {_SAMPLES[operand.field.type]}"

@@ -1,8 +1,9 @@
-"""What a name in a filter means: names as written go in, a field of a store comes out, with the rows it is to be looked up in.
+"""What a name in a filter means: names as written go in, a field comes out, with the rows to look in.
 
-In order: the row's own field, a table of the same run (`decision.confidence`), the run's field. A few words are short for a
-field (`started`, `tag`) or, on runs, for rows of the run (`stage`, `model`, `provider`, `score("name")`). Close names are
-suggested when nothing fits; no value and no operator is looked at here.
+In order: the row's own field, a table of the same run (`decision.confidence`), the run's field. A
+few words are short for a field (`started`, `tag`) or, on runs, for rows of the run (`stage`,
+`model`, `provider`, `score("name")`). Close names are suggested when nothing fits; no value and no
+operator is looked at here.
 """
 
 from __future__ import annotations
@@ -92,13 +93,10 @@ def resolve(cursor: Cursor, table: str, names: list[Token]) -> Operand:
     own = _field(table, first.text)
     if own is not None and (len(names) == 1 or _has_keys(table, own)):
         return _operand(cursor, table, own, names)
-    if len(names) > 1:
-        if first.text in {"run", "runs"}:
-            return _of_run(cursor, table, names[1:])
-        if other := _TABLE_NAMES.get(first.text):
-            return _of_table(cursor, table, other, names[1:])
-        if own is not None:
-            return _operand(cursor, table, own, names)
+    if len(names) > 1 and (other := _TABLE_NAMES.get(first.text)):
+        return _of_table(cursor, table, other, names[1:])
+    if own is not None:
+        return _operand(cursor, table, own, names)
     if table == "runs":
         if len(names) == 1 and (short := SHORTHANDS.get(first.text)):
             other, name, where = short
@@ -132,19 +130,14 @@ def resolve_table(cursor: Cursor, token: Token) -> str:
     return table
 
 
-def _of_run(cursor: Cursor, table: str, names: list[Token]) -> Operand:
-    field = _field("runs", names[0].text)
-    if field is None:
-        cursor.fail(_unknown("runs", names[0].text), names[0])
-    return _operand(cursor, "runs", field, names, of_run=table != "runs")
-
-
 def _of_table(cursor: Cursor, table: str, other: str, names: list[Token]) -> Operand:
     field = _field(other, names[0].text)
     if field is None:
         cursor.fail(_unknown(other, names[0].text), names[0])
-    operand = _operand(cursor, other, field, names)
-    return operand if other == table else msgspec.structs.replace(operand, table=other)
+    of_run = other == "runs" and table != "runs"
+    operand = _operand(cursor, other, field, names, of_run=of_run)
+    is_near = other in {table, "runs"}
+    return operand if is_near else msgspec.structs.replace(operand, table=other)
 
 
 def _operand(

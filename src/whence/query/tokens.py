@@ -1,7 +1,7 @@
-"""The words of a filter: text goes in, tokens with their offsets come out, and a cursor hands them to the parser one by one.
+"""The words of a filter: text goes in, tokens with their offsets come out, one by one by a cursor.
 
-Strings are unescaped here and quoted again by `quote`. Numbers stay text, because whether one fits depends on the minus
-sign before it. Nothing here knows about tables or fields.
+Strings are unescaped here and quoted again by `quote`. Numbers stay text, because whether one fits
+depends on the minus sign before it. Nothing here knows about tables or fields.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Cursor:
         return token
 
     def take_if(self, *words: str) -> Token | None:
-        """Return the token and move past it if it is one of the keywords or symbols `words`, else None."""
+        """Return the token and move past it if it is one of the keywords or symbols, else None."""
         return self.take() if self.token.keyword in words else None
 
     def expect(self, word: str, why: str) -> Token:
@@ -203,7 +203,7 @@ def _escape(text: str, position: int) -> tuple[str, int]:
     if hexadecimal is None:
         message = (
             f"`{text[position : position + 2]}` is not an escape; "
-            'write \\\\ for a backslash, or one of \\" \\\' \\n \\r \\t \\uXXXX.'
+            "write \\\\ for a backslash, or one of \\\" \\' \\n \\r \\t \\uXXXX."
         )
         raise FilterError(message, position=position, text=text)
     end = hexadecimal.end()
@@ -213,7 +213,7 @@ def _escape(text: str, position: int) -> tuple[str, int]:
         pair = character + chr(int(second[1], 16)) if second else character
         character = pair.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if second is None or len(character) > 1 or character == "\ufffd":
-            message = f"`{hexadecimal[0]}` is half of a surrogate pair; write both halves, or the character itself."
+            message = f"`{hexadecimal[0]}` is half of a surrogate pair; write both halves."
             raise FilterError(message, position=position, text=text)
         end = second.end()
     return character, end

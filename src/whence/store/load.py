@@ -48,6 +48,13 @@ class Tail:
             count += 1
         return count
 
+    def has_grown(self) -> bool:
+        """Whether the segment is longer than what was read."""
+        try:
+            return self.path.stat().st_size > self.offset
+        except FileNotFoundError:
+            return False
+
     def check_live(self) -> bool:
         """Return whether the writer lives. A dead writer stays dead, so that is asked only until it is."""
         if self.live:

@@ -1,8 +1,8 @@
-"""What a predicate means, said in Python: a predicate goes in, a function that tells whether a row satisfies it comes out.
+"""What a predicate means, said in Python: a predicate goes in, a test of a row comes out.
 
-This is the reference that every other store is compared with, so it follows the rules of `whence.store.predicate` word by
-word and has no shortcuts that depend on the data. Rows of the same run are fetched through `RelatedRows`; nothing is
-stored here.
+This is the reference that every other store is compared with, so it follows the rules of
+`whence.store.predicate` word by word and has no shortcuts that depend on the data. Rows of the same
+run are fetched through `RelatedRows`; nothing is stored here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import string
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import msgspec
 
@@ -61,7 +61,9 @@ class RelatedRows(Protocol):
         ...
 
 
-def compile_predicate(predicate: Predicate, table: str, related: RelatedRows) -> Test:
+def compile_predicate(  # noqa: C901, PLR0911 - one case a node
+    predicate: Predicate, table: str, related: RelatedRows
+) -> Test:
     """Return a function that tells whether a row of `table` satisfies `predicate`.
 
     Raises:
@@ -145,7 +147,7 @@ def _at(value: Any, path: tuple[str, ...]) -> Any:
     for key in path:
         if not isinstance(value, dict):
             return None
-        value = value.get(key)
+        value = cast("dict[str, Any]", value).get(key)
     return value
 
 

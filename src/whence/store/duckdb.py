@@ -1,0 +1,311 @@
+"""The embedded store: an in-memory DuckDB over the archive's Parquet parts and the log's hot tail.
+
+It writes nothing and locks nothing, so any number of processes may read while others record and compact. There is one view a table,
+`runs`, `spans`, `decisions` and so on, over the archive and the hot rows; whole runs are read from the log itself, by seeking.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from whence import _extras
+from whence.errors import StoreError
+from whence.log import catalog as catalogs
+from whence.log.catalog import Catalog
+from whence.log.home import Home
+from whence.log.reader import Problem
+from whence.store import columns, load, sql, views
+from whence.store.base import Abilities, Key, Measure, Order
+from whence.store.fields import fields_of
+from whence.store.hot import HotTables
+from whence.store.predicate import Predicate
+from whence.store.project import POINT_TABLES, run_row, span_row
+from whence.store.rows import TABLES, TIME_FIELD, Row
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_RETRIES = 3
+
+
+class DuckDBStore:
+    """Rows of one home, read through DuckDB."""
+
+    abilities = Abilities(sql=True, annotate=True, blobs=True)
+
+    def __init__(self, home: Home) -> None:
+        duckdb = _extras.require("duckdb", "cli", "reading an archive")
+        self.home = home
+        self._duckdb = duckdb
+        self._lock = threading.RLock()
+        self._connection: DuckDBPyConnection = duckdb.connect(":memory:")
+        # Views list the parts by name, so the metadata of a file never changes under a cached entry.
+        self._connection.execute("SET parquet_metadata_cache = true")
+        self._connection.execute("SET preserve_insertion_order = false")
+        self._catalog: Catalog | None = None
+        self._stamp: tuple[int, int] | None = None
+        self._hot: HotTables | None = None
+        self._split = (0, 0)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what was written and archived since the last call."""
+        with self._lock:
+            for _ in range(_RETRIES):
+                stamp = self._catalog_stamp()
+                if self._hot is None or stamp != self._stamp:
+                    self._stamp = stamp
+                    self._load()
+                hot = self._hot
+                if hot is None:
+                    continue
+                hot.refresh()
+                # A segment may have been archived between the two looks: then its rows would be missing or double.
+                if self._catalog_stamp() == self._stamp:
+                    break
+            self._define_views()
+
+    def _catalog_stamp(self) -> tuple[int, int]:
+        try:
+            stat = self.home.catalog.stat()
+        except FileNotFoundError:
+            return (0, 0)
+        return (stat.st_ino, stat.st_mtime_ns)
+
+    def _load(self) -> None:
+        self._catalog = catalogs.read(self.home)
+        self._hot = HotTables(self.home, self._catalog, self._connection)
+        self._split = (-1, -1)
+
+    def _define_views(self) -> None:
+        """Define one view a table; the archive is asked about split runs and spans only where there are any."""
+        hot, catalog = self._hot, self._catalog
+        if hot is None or catalog is None:
+            return
+        split = (min(1, len(hot.split_runs)), min(1, len(hot.split_spans)))
+        if split == self._split:
+            return
+        for statement in view_statements(
+            {table: [str(self.home.archive / f) for f in catalog.files(table)] for table in TABLES},
+            split_runs=bool(split[0]),
+            split_spans=bool(split[1]),
+        ):
+            self._connection.execute(statement)
+        self._split = split
+
+    def select(
+        self, table: str, where: Predicate, order: Order, limit: int | None = None, after: Key | None = None
+    ) -> list[Row]:
+        """Return matching rows in order. See `Store.select`."""
+        condition = sql.compile_predicate(where, table)
+        field, down = f't."{order.field}"', order.descending
+        conditions, parameters = [condition.sql], list(condition.parameters)
+        if after is not None:
+            sign = "<" if down else ">"
+            behind = f"(t.run {sign} ? OR (t.run = ? AND t.id {sign} ?))"
+            tie = [after.run, after.run, after.id]
+            if after.value is None:
+                conditions.append(f"({field} IS NULL AND {behind})")
+                parameters += tie
+            else:
+                conditions.append(f"({field} {sign} ? OR ({field} = ? AND {behind}) OR {field} IS NULL)")
+                parameters += [after.value, after.value, *tie]
+        way = "DESC" if down else "ASC"
+        ordering = f"ORDER BY {field} {way} NULLS LAST, t.run {way}, t.id {way}"
+        bound = "" if limit is None else f" LIMIT {int(limit)}"
+        matching = " AND ".join(conditions)
+        if limit is None or table in POINT_TABLES_NARROW:
+            text = f"SELECT {columns.column_list(table)} FROM {table} t WHERE {matching} {ordering}{bound}"
+            found = self._ask(text, parameters)
+        else:
+            found = self._select_wide(table, matching, parameters, ordering + bound)
+        make = columns.row_maker(table)
+        return [make(values) for values in found]
+
+    def _select_wide(self, table: str, matching: str, parameters: list[Any], ordering: str) -> list[tuple[Any, ...]]:
+        """Find the keys first and fetch wide columns for those rows only; sorting would carry them all along."""
+        keys = self._ask(
+            f'SELECT t.run, t.id, t."{TIME_FIELD[table]}" FROM {table} t WHERE {matching} {ordering}', parameters
+        )
+        if not keys:
+            return []
+        times = [key[2] for key in keys]
+        text = (
+            f"SELECT {columns.column_list(table)} FROM {table} t "
+            f'WHERE t."{TIME_FIELD[table]}" BETWEEN ? AND ? AND t.run IN (SELECT unnest(?)) AND t.id IN (SELECT unnest(?))'
+        )
+        runs, ids = list({key[0] for key in keys}), [key[1] for key in keys]
+        found = self._ask(text, [min(times), max(times), runs, ids])
+        names = list(columns.column_types(table))
+        at_run, at_id = names.index("run"), names.index("id")
+        by_key = {(values[at_run], values[at_id]): values for values in found}
+        return [by_key[key[0], key[1]] for key in keys if (key[0], key[1]) in by_key]
+
+    def count(self, table: str, where: Predicate) -> int:
+        """Return how many rows match."""
+        condition = sql.compile_predicate(where, table)
+        found = self._ask(f"SELECT count(*) FROM {table} t WHERE {condition.sql}", condition.parameters)
+        return found[0][0]
+
+    def aggregate(
+        self, table: str, where: Predicate, by: Sequence[str], measures: Sequence[Measure]
+    ) -> list[dict[str, Any]]:
+        """Return the measures for each group. See `Store.aggregate`."""
+        of_run = any(name.startswith("run.") for name in by)
+        groups = [f'r."{name[4:]}"' if name.startswith("run.") else f't."{name}"' for name in by]
+        parameters: list[Any] = []
+        figures: list[str] = []
+        for measure in measures:
+            figures.append(_measure_sql(measure, table, parameters))
+        condition = sql.compile_predicate(where, table)
+        source = f"{table} t LEFT JOIN runs r ON r.id = t.run" if of_run else f"{table} t"
+        grouping = f" GROUP BY {', '.join(groups)}" if groups else " HAVING count(*) > 0"
+        text = f"SELECT {', '.join([*groups, *figures])} FROM {source} WHERE {condition.sql}{grouping}"
+        names = [*by, *(measure.name for measure in measures)]
+        found = self._ask(text, [*parameters, *condition.parameters])
+        return [dict(zip(names, values, strict=True)) for values in found]
+
+    def find_run(self, any_id: str) -> str | None:
+        """Return the run that an id names; the latest if several match the same kind of id."""
+        if not any_id:
+            return None
+        if self._ask("SELECT 1 FROM runs WHERE id = ? LIMIT 1", [any_id]):
+            return any_id
+        for table, name in (("runs", "external_id"), ("outputs", "output_id")):
+            time = TIME_FIELD[table]
+            found = self._ask(
+                f"SELECT run FROM {table} WHERE {name} = ? ORDER BY {time} DESC, run DESC LIMIT 1", [any_id]
+            )
+            if found:
+                return found[0][0]
+        for table in TABLES:
+            found = self._ask(f"SELECT max(run) FROM {table} WHERE id = ?", [any_id])
+            if found and found[0][0] is not None:
+                return found[0][0]
+        return None
+
+    def run_rows(self, run_id: str) -> Mapping[str, Sequence[Row]]:
+        """Return all rows of a run by table, in order of time, read from its places in the log."""
+        with self._lock:
+            hot = self._hot
+            state = hot.state_of_run(run_id) if hot is not None else None
+            places = state.places if state is not None else self._places_of(run_id)
+            writer_lives = hot.is_live if hot is not None else _never
+        projection = load.read_run(self.home, run_id, places)
+        tables: dict[str, list[Row]] = {table: list(projection.points[table]) for table in POINT_TABLES}
+        tables["runs"] = [run_row(s, live=writer_lives(s.writer)) for s in projection.runs.values()]
+        tables["spans"] = [span_row(s, live=writer_lives(s.writer)) for s in projection.spans.values()]
+        for table, rows in tables.items():
+            rows.sort(key=lambda row, name=TIME_FIELD[table]: (getattr(row, name), row.id))
+        return {table: tables[table] for table in TABLES}
+
+    def _places_of(self, run_id: str) -> dict[str, list[int]]:
+        catalog = self._catalog
+        files = [str(self.home.archive / f) for f in catalog.files("runs")] if catalog else []
+        if not files:
+            return {}
+        found = self._ask("SELECT places FROM read_parquet(?) WHERE id = ?", [files, run_id])
+        return msgspec.json.decode(found[0][0]) if found else {}
+
+    def edges(self, ids: Sequence[str], *, forward: bool) -> list[Row]:
+        """Return the links that start or end at any of `ids`."""
+        name = "source" if forward else "target"
+        found = self._ask(
+            f"SELECT {columns.column_list('links')} FROM links WHERE {name} IN (SELECT unnest(?))", [list(ids)]
+        )
+        make = columns.row_maker("links")
+        return [make(values) for values in found]
+
+    def problems(self) -> list[Problem]:
+        """Return what in the hot segments could not be read."""
+        return list(self._hot.problems) if self._hot is not None else []
+
+    def sql_tables(self) -> views.SqlTables:
+        """Return what a separate process needs to answer SQL about this home: part files, and the hot rows in files of their own.
+
+        The caller removes the folder of the hot rows by closing the result.
+        """
+        with self._lock:
+            self.refresh()
+            catalog, hot = self._catalog, self._hot
+            if catalog is None or hot is None:
+                message = f"the store of {self.home.root} is closed"
+                raise StoreError(message)
+            return views.export_tables(
+                self._connection,
+                {table: [str(self.home.archive / f) for f in catalog.files(table)] for table in TABLES},
+                split_runs=bool(hot.split_runs),
+                split_spans=bool(hot.split_spans),
+            )
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._connection.close()
+
+    def _ask(self, text: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Run one of our own queries; a part that was merged away meanwhile makes it look at the catalog again."""
+        with self._lock:
+            for attempt in range(_RETRIES):
+                try:
+                    return self._connection.execute(text, list(parameters)).fetchall()
+                except self._duckdb.IOException as error:
+                    if attempt == _RETRIES - 1:
+                        message = f"a part of the archive cannot be read: {error}; run `whence doctor`"
+                        raise StoreError(message) from error
+                    self._stamp = None
+                    self.refresh()
+                except self._duckdb.Error as error:
+                    message = f"the store could not answer: {error}"
+                    raise StoreError(message) from error
+        return []
+
+
+POINT_TABLES_NARROW = frozenset({"factors", "scores", "links", "annotations", "gaps"})
+"""Tables without wide columns, for which fetching by key would cost more than it saves."""
+
+
+def _never(_writer: str) -> bool:
+    return False
+
+
+def view_statements(
+    files: Mapping[str, Sequence[str]], *, split_runs: bool, split_spans: bool
+) -> list[str]:
+    """Return the statements that define the view of each table over the archive's files and the hot tables."""
+    statements: list[str] = []
+    for table in TABLES:
+        names = columns.column_list(table)
+        sources = [f"SELECT {names} FROM hot_{table}"]
+        if files[table]:
+            listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files[table])
+            archived = f"SELECT {names} FROM read_parquet([{listed}])"
+            if table == "runs" and split_runs:
+                archived += " WHERE id NOT IN (SELECT id FROM split_runs)"
+            elif table == "spans" and split_spans:
+                archived += " a WHERE NOT EXISTS (SELECT 1 FROM split_spans s WHERE s.run = a.run AND s.id = a.id)"
+            sources.insert(0, archived)
+        statements.append(f"CREATE OR REPLACE VIEW {table} AS {' UNION ALL '.join(sources)}")
+    return statements
+
+
+def _measure_sql(measure: Measure, table: str, parameters: list[Any]) -> str:
+    if measure.where is not None:
+        condition = sql.compile_predicate(measure.where, table)
+        parameters.extend(condition.parameters)
+        hits = f"count(*) FILTER (WHERE {condition.sql})"
+        return hits if measure.function == "count" else f"{hits} / count(*)"
+    if measure.function == "count":
+        return "count(*)"
+    field = fields_of(table)[measure.field or ""]
+    column = f't."{field.name}"'
+    if measure.function in ("p50", "p95", "p99"):
+        return f"quantile_cont({column}, 0.{measure.function[1:]})"
+    total = f"sum({column})"
+    if measure.function == "sum":
+        return f"CAST({total} AS BIGINT)" if field.type == "integer" else total
+    return f"{measure.function}({column})"
