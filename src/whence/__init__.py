@@ -21,7 +21,6 @@ from whence.capture.api import (
     tool,
 )
 from whence.capture.context import bind, copy_context
-from whence.capture.remote import resume, traceparent
 from whence.capture.state import FlushReport, configure, flush
 from whence.errors import (
     ArchiveBusyError,
@@ -40,6 +39,7 @@ from whence.errors import (
 
 if TYPE_CHECKING:
     from whence.capture.observe import observe
+    from whence.capture.remote import resume, traceparent
     from whence.query.reader import Reader, open_store
 
     open = open_store  # noqa: A001 - the public name is fixed by the API document
@@ -81,6 +81,8 @@ __all__ = [
 ]
 
 _LAZY = {
+    "resume": ("whence.capture.remote", "resume"),
+    "traceparent": ("whence.capture.remote", "traceparent"),
     "observe": ("whence.capture.observe", "observe"),
     "open": ("whence.query.reader", "open_store"),
     "Reader": ("whence.query.reader", "Reader"),

@@ -6,7 +6,6 @@ log's timestamps live here too: RFC 3339, UTC, always nine digits of nanoseconds
 
 from __future__ import annotations
 
-import calendar
 import time
 
 wall_ns = time.time_ns
@@ -43,13 +42,20 @@ def parse_ns(text: str) -> int:
         if second is None:
             if len(_text_second) >= _CACHED_SECONDS:
                 _text_second.clear()
-            second = calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
+            second = _unix_second(text[:19])
             _text_second[text[:19]] = second
         return second * 1_000_000_000 + int(text[20:29])
     return _parse_any(text)
 
 
+def _unix_second(text: str) -> int:
+    import calendar  # noqa: PLC0415 - for readers only, and capture should not pay for it
+
+    return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+
+
 def _parse_any(text: str) -> int:
+    import calendar  # noqa: PLC0415 - as in `_unix_second`
     import datetime as dt  # noqa: PLC0415 - only foreign timestamps need it, and capture should not pay for it
 
     head, dot, rest = text.strip().partition(".")

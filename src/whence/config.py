@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
 from whence.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Durability = Literal["process", "group", "record"]
 DURABILITIES: tuple[Durability, ...] = ("process", "group", "record")
@@ -47,9 +49,19 @@ def from_environment() -> Settings:
 
 
 def home_path(home: str | os.PathLike[str] | None) -> Path:
-    """Return the absolute path of `home`, or of the default home."""
+    """Return the absolute path of `home`, or of the default home.
+
+    Raises:
+        ConfigError: It is relative to a folder that is gone, or to the home of an unknown user.
+    """
+    from pathlib import Path  # noqa: PLC0415 - importing whence has to be quick; only recording needs paths
+
     chosen = os.fspath(home) if home is not None else os.environ.get("WHENCE_HOME") or ".whence"
-    return Path(chosen).expanduser().absolute()
+    try:
+        return Path(chosen).expanduser().absolute()
+    except (OSError, RuntimeError) as error:
+        message = f"the home {chosen!r} has no absolute path ({error}); set WHENCE_HOME to one"
+        raise ConfigError(message) from error
 
 
 def check_durability(value: str) -> Durability:

@@ -6,8 +6,8 @@ form that is not known is kept as a value rather than dropped.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
 from whence import _clock, _ids
@@ -16,6 +16,7 @@ from whence.record import usage
 from whence.record.decision import Option
 from whence.record.generation import Generation, ToolCall, Transformation
 from whence.record.run import Update
+from whence.record.values import INT_MAX, INT_MIN
 
 if TYPE_CHECKING:
     from whence.capture.values import Put
@@ -44,23 +45,43 @@ _number = values.number
 
 def mapping(value: Any, put: Put) -> dict[str, Any]:
     """Return a mapping's clean copy; anything that is no mapping with text keys under the key `value`."""
-    if type(value) is dict and values.is_plain(value):
-        return cast("dict[str, Any]", value)
-    clean = values.clean(dict(value) if isinstance(value, Mapping) else value, put)
+    clean = values.clean(value, put)
     if isinstance(clean, dict) and clean.get(_MARK, "pairs") == "pairs":
         return cast("dict[str, Any]", clean)
     return {"value": clean}
 
 
-def texts(items: Iterable[Any]) -> list[str]:
-    """Return each item as text."""
-    return [_text(item) for item in items]
+def attributes(given: dict[str, Any], put: Put) -> dict[str, Any]:
+    """Return keyword arguments as clean attributes, to which later ones may be added key by key."""
+    clean = values.clean(given, put)
+    if _MARK not in clean and all(map(str.isascii, clean)):
+        return clean
+    # A key that JSON cannot hold, or that is ours, would make a marker of the whole mapping.
+    odd = {key: value for key, value in given.items() if key == _MARK or not values.is_short(key)}
+    if not odd:
+        return clean
+    made = values.clean({key: value for key, value in given.items() if key not in odd}, put)
+    return {**made, "odd_keys": values.snapshot(odd, put)}
+
+
+_attributes = attributes
+
+
+def texts(items: Any) -> list[str]:
+    """Return each item as text; a single one as a list of itself."""
+    if isinstance(items, str) or not isinstance(items, Iterable):
+        return [_text(items)]
+    return [_text(item) for item in cast("Iterable[Any]", items)]
 
 
 def whole_number(value: Any) -> int | None:
     """Return `value` as a 64-bit integer, or None."""
     number = _number(value)
-    return None if number is None else int(number)
+    return None if number is None else _within_64_bits(round(number))
+
+
+def _within_64_bits(value: int) -> int | None:
+    return value if INT_MIN <= value <= INT_MAX else None
 
 
 def id_of(thing: Any) -> str:
@@ -75,9 +96,13 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
 
     An option counts as chosen when it says so, or when its name equals what was decided.
     """
+    if type(chosen) is not str:  # comparing with an object of the user's may raise, or not give a boolean
+        chosen = _text(chosen) if isinstance(chosen, (str, int, float, Enum)) else None
     if isinstance(given, Mapping):
         pairs = cast("Mapping[Any, Any]", given).items()
         return [Option(_text(k), probability=_number(v), chosen=_text(k) == chosen) for k, v in pairs]
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        given = [given]
     made: list[Any] = []
     for item in given:
         if type(item) is dict and len(item) == 2:  # noqa: PLR2004 - a name and a reason: what most callers give
@@ -143,7 +168,7 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
             run=scope.run_id,
             span=scope.span_id,
             stage=scope.stage,
-            attributes=mapping(attributes, put) if attributes else None,
+            attributes=_attributes(attributes, put) if attributes else None,
             tags=tags,
         )
         emit.emit(record, now)
@@ -162,7 +187,7 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
         "algorithm": None if algorithm is None else _text(algorithm),
         "input_count": whole_number(attributes.pop("input_count", None)),
         "output_count": whole_number(attributes.pop("output_count", None)),
-        "attributes": mapping(attributes, put) if attributes else None,
+        "attributes": _attributes(attributes, put) if attributes else None,
         "fields": known or None,
     }
     emit.emit_shared(Update, fields, now, shared)
@@ -170,6 +195,8 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
 
 def error(exception: BaseException) -> dict[str, Any]:
     """Return type, message and stack of an exception, bounded, without the values of variables."""
+    import traceback  # noqa: PLC0415 - most programs that record do not fail
+
     described = guard.describe(exception)
     message = described.partition(": ")[2]
     try:
@@ -212,7 +239,8 @@ def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:
         if key in _GENERATION_TEXT:
             made[key] = value if type(value) is str else _text(value)
         elif key in _SHARED:
-            shared[key] = value if key == "prompt_template" else values.clean(value, emit.put_blob)
+            keep = key in {"prompt_template", "parameters"}  # brought into their forms below
+            shared[key] = value if keep else values.clean(value, emit.put_blob)
         elif key in _GENERATION_OTHER:
             _GENERATION_OTHER[key](made, key, value)
         else:
@@ -230,7 +258,8 @@ def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:
     if "parameters" in shared:
         shared["parameters"] = mapping(shared["parameters"], emit.put_blob)
     if "prompt_template" in shared:
-        shared["prompt_template"] = _text(shared["prompt_template"])
+        template = _text(shared.pop("prompt_template"))
+        (shared if values.is_short(template) else made)["prompt_template"] = template
     if others:
         made["attributes"] = mapping(others, emit.put_blob)
     emit.emit_shared(Generation, made, now, shared)
@@ -270,7 +299,8 @@ def _set_duration(made: dict[str, Any], key: str, value: Any) -> None:
     name, _, unit = key.rpartition("_")
     number = _number(value)
     if number is not None:
-        made[f"{name}_ns"] = round(number * {"ns": 1, "ms": 1_000_000, "s": 1_000_000_000}[unit])
+        factor = {"ns": 1, "ms": 1_000_000, "s": 1_000_000_000}[unit]
+        made[f"{name}_ns"] = whole_number(number * factor)
 
 
 _GENERATION_OTHER: dict[str, Callable[[dict[str, Any], str, Any], None]] = {
@@ -373,5 +403,5 @@ def _nanoseconds(fields: dict[str, Any], name: str) -> int | None:
     for unit, factor in (("ns", 1), ("ms", 1_000_000), ("s", 1_000_000_000)):
         number = _number(fields.pop(f"{name}_{unit}", None))
         if number is not None:
-            return round(number * factor)
+            return whole_number(number * factor)
     return None

@@ -9,7 +9,7 @@ run, told of by a gap record, and never raised.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ParamSpec, TypeVar, cast
 
 import msgspec
@@ -17,11 +17,13 @@ import msgspec
 from whence.capture import guard, state, values
 from whence.errors import LinkError
 from whence.log import blobs
-from whence.log.resend import VALUE_BYTES, Fragment
+from whence.log.resend import VALUE_BYTES, Fragment, Seen
 from whence.log.writer import REFUSED, Writer, split_place
 from whence.record import codec
 from whence.record.base import Record
-from whence.record.values import MARK, is_marker
+from whence.record.link import LINK_KINDS
+from whence.record.span import SPAN_KINDS
+from whence.record.values import MARK, is_marker, restore
 
 CONTENT_FIELDS = frozenset(
     {
@@ -38,6 +40,19 @@ CONTENT_FIELDS = frozenset(
 )
 """Record fields that `capture_content=False` keeps out of the log."""
 _ENVELOPE = frozenset({"v", "seq", "ts", "run", "span", "id", "stage", "kind"})
+_TEXT_TYPES = (str, str | None, str | dict[str, Any] | None)
+_TEXTS_INSIDE = frozenset({"tags", "sample_ids", "options", "fields"})
+_OPTION_TEXTS = frozenset({"name", "reason_rejected"})
+_REFERENCES = frozenset({"parent", "parent_run", "source", "target", "decision"})
+_HEX = frozenset("0123456789abcdef")
+_WORDS: dict[str, Collection[str]] = {
+    "status": {"ok", "error", "cancelled", "complete", "failed"},
+    "span_kind": SPAN_KINDS,
+    "link_kind": LINK_KINDS,
+    "level": {"debug", "info", "warning", "error"},
+    "cost_source": {"declared", "computed"},
+}
+_HELD = "held"
 _KEPT_ITEMS = 50
 _encode = codec.encode_json
 _INLINE_BYTES = blobs.INLINE_BYTES
@@ -101,19 +116,28 @@ def emit_shared(kind: type[Record], fields: dict[str, Any], now_ns: int, shared:
             emit(kind(**fields, **shared), now_ns)
             return
         writer = current.writer or current.open_writer()
-        if not _write_shared(kind, fields, now_ns, shared, writer):
-            _write_shared(kind, fields, now_ns, shared, writer)
+        if not _write_shared(kind, fields, now_ns, shared, writer) and not _write_shared(
+            kind, fields, now_ns, shared, writer
+        ):
+            # Recorded from a signal or finalizer during a write, or in a race for a new segment.
+            _write_shared(kind, fields, now_ns, shared, writer, Seen(writer, -1))
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
         failed(error, fields.get("run", ""))
 
 
 def _write_shared(
-    kind: type[Record], fields: dict[str, Any], now_ns: int, shared: dict[str, Any], writer: Writer
+    kind: type[Record],
+    fields: dict[str, Any],
+    now_ns: int,
+    shared: dict[str, Any],
+    writer: Writer,
+    seen: Seen | None = None,
 ) -> bool:
     """Write the record; False if the writer moved to another segment meanwhile, so that references would dangle."""
-    seen = _current.seen
-    if writer.serial != seen.serial:
-        seen.begin(writer.serial)
+    if seen is None:
+        seen = _current.seen
+        if seen.serial != writer.serial or seen.writer is not writer:
+            seen = _current.seen = Seen(writer, writer.serial)
     fragments: list[Fragment] = []
     written: dict[str, Any] = {}
     refers = False
@@ -130,16 +154,19 @@ def _write_shared(
     record = kind(**fields, **written)
     try:
         body = _encode(record)
+        fits = len(body) <= _INLINE_BYTES
     except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        body = _encode_carefully(record, raw=frozenset(shared))
-    place = writer.append(body, now_ns, record.run, writer.serial if refers else 0)
+        fits = False
+    if not fits:
+        raw = frozenset(name for name, value in written.items() if type(value) is not str)
+        body = _encode_carefully(record, raw=raw)
+    place = writer.append(body, now_ns, record.run, seen.serial if refers else 0)
     if place == REFUSED:
-        seen.begin(writer.serial)
         return False
     if place >= 0 and fragments:
         serial, offset = split_place(place)
-        if serial > seen.serial:
-            seen.begin(serial)
+        if serial > seen.serial >= 0:  # this record opened a new segment
+            seen = _current.seen = Seen(writer, serial)
         if serial == seen.serial:
             seen.remember(offset, fragments)
     return True
@@ -150,19 +177,31 @@ def _value_text(value: Any) -> bytes:
     try:
         text = codec.encode_json(value)
     except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        text = codec.encode_json(values.snapshot(value, put_blob))
+        text = codec.encode_json(values.settle(value, _store))
     if len(text) > blobs.INLINE_BYTES:
         text = codec.encode_json(_shrink(value))
     return text
 
 
 def put_blob(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str, Any]:
-    """Store bytes of the current home as a blob and return its marker; a marker without bytes if the disk refuses them."""
-    writer = _current.writer or _current.open_writer()
+    """Return the marker of bytes that a user's value holds, stored as a blob of the current home.
+
+    Where texts are redacted first, the marker holds the bytes until that is done.
+    """
     if not _current.capture_content:
         return {MARK: "withheld", "why": "capture_content is off", "size_bytes": len(content)}
+    if _current.redact is not None:
+        return {MARK: "blob", "encoding": encoding, _HELD: content}
+    return _store(content, encoding, preview)
+
+
+def _store(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str, Any]:
+    """Store bytes as a blob and return its marker; a marker without bytes if the disk refuses them."""
+    writer = _current.writer or _current.open_writer()
     try:
-        return blobs.put(writer.home, content, encoding, preview=preview)
+        return blobs.put(
+            writer.home, content, encoding, preview=preview, sync=writer.durability != "process"
+        )
     except OSError as error:
         why = f"{error.strerror or error} while storing a value of {len(content)} bytes"
         writer.count_loss("", why)
@@ -171,11 +210,11 @@ def put_blob(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str
 
 def _shrink(value: Any) -> Any:
     """Return a clean value with its long parts in blobs; as one blob if it is still too long."""
-    small = values.snapshot(value, put_blob) if not is_marker(value) else value
+    small = values.settle(value, _store)
     text = codec.encode_json(small)
     if len(text) <= blobs.INLINE_BYTES:
         return small
-    return put_blob(text, "json", text[: blobs.PREVIEW_CHARS].decode("utf-8", "ignore"))
+    return _store(text, "json", text[: blobs.PREVIEW_CHARS].decode("utf-8", "ignore"))
 
 
 def _encode_carefully(record: Record, raw: frozenset[str] = frozenset()) -> bytes:
@@ -197,9 +236,11 @@ def _encode_carefully(record: Record, raw: frozenset[str] = frozenset()) -> byte
             continue
         if isinstance(value, (msgspec.Struct, list)):
             value = msgspec.to_builtins(value, builtin_types=(bytes,))
-        if name not in _ENVELOPE:
+        if name == "stage":  # the name of a span, in another place
+            value = _guarded_content("name", value)
+        elif name not in _ENVELOPE:
             value = _guarded_content(name, value)
-        plain[name] = _kept(name, value, typed_text=field.type is str or field.type == str | None, whole=whole)
+        plain[name] = _kept(name, value, typed_text=field.type in _TEXT_TYPES, whole=whole)
     if whole:
         plain["whole"] = whole
     return codec.encode_json(plain)
@@ -207,14 +248,17 @@ def _encode_carefully(record: Record, raw: frozenset[str] = frozenset()) -> byte
 
 def _kept(name: str, value: Any, *, typed_text: bool, whole: dict[str, Any]) -> Any:
     if isinstance(value, str) and typed_text:
-        kept = values.snapshot(value, put_blob)
+        kept = values.settle(value, _store)
         if isinstance(kept, str):
             return kept
         whole[name] = kept
-        preview = value[: blobs.PREVIEW_CHARS]
-        return preview.encode("utf-8", "backslashreplace").decode()
+        return _preview(value)
     if name == "messages":
         return [_shrink(item) for item in cast("list[Any]", value)]
+    if name in _TEXTS_INSIDE:
+        return _kept_texts(name, value, whole)
+    if name == "usage":
+        return {key: _shrink(item) for key, item in value.items()}
     kept = _shrink(value)
     if isinstance(value, list) and not isinstance(kept, list):  # a list field has to stay a list
         whole[name] = kept
@@ -222,13 +266,52 @@ def _kept(name: str, value: Any, *, typed_text: bool, whole: dict[str, Any]) -> 
     return kept
 
 
+def _kept_texts(name: str, value: Any, whole: dict[str, Any]) -> Any:
+    """Return a list of texts or options, or a mapping to texts, in which what has to be text is text."""
+    if isinstance(value, dict):
+        fitting: Any = {key: _fitting(item) for key, item in cast("dict[str, Any]", value).items()}
+    else:
+        fitting = [_fitting(item) for item in cast("list[Any]", value)]
+    if fitting != value:
+        kept = whole[name] = _shrink(value)
+        if isinstance(fitting, list) and not isinstance(kept, list):
+            return cast("list[Any]", fitting)[:_KEPT_ITEMS]
+    return fitting
+
+
+def _fitting(item: Any) -> Any:
+    if isinstance(item, str):
+        return item if isinstance(values.settle(item, _nowhere), str) else _preview(item)
+    if isinstance(item, dict):
+        option = cast("dict[str, Any]", item)
+        return {key: _fitting(v) if key in _OPTION_TEXTS else _shrink(v) for key, v in option.items()}
+    return item
+
+
+def _nowhere(_content: bytes, _encoding: blobs.Encoding, _preview: str) -> dict[str, Any]:
+    return {}
+
+
+def _preview(value: str) -> str:
+    return value[: blobs.PREVIEW_CHARS].encode("utf-8", "backslashreplace").decode()
+
+
 def _guarded_content(name: str, value: Any) -> Any:
     current = _current
     if not current.capture_content and name in CONTENT_FIELDS:
         return _withheld(name, value)
-    if current.redact is not None:
-        return _redacted(value, name)
-    return value
+    if current.redact is None or _is_our_word(name, value):
+        return value
+    return _redacted(value, name)
+
+
+def _is_our_word(name: str, value: Any) -> bool:
+    """Whether a text is a word or id of ours, which the run would fall apart without."""
+    if not isinstance(value, str):
+        return False
+    if name in _REFERENCES:
+        return len(value) in {16, 32} and _HEX.issuperset(value)
+    return value in _WORDS.get(name, ())
 
 
 def _withheld(name: str, value: Any) -> Any:
@@ -244,28 +327,56 @@ def _withheld(name: str, value: Any) -> Any:
 def _redacted(value: Any, path: str) -> Any:
     """Return `value` with the user's redaction applied to every text in it; keys are left as they are."""
     if isinstance(value, str):
-        current = _current
-        redact = cast("state.Redact", current.redact)
-        try:
-            redacted = redact(value, path) if current.redact_takes_path else redact(value)
-        except Exception as error:  # noqa: BLE001 - the user's function; its failure must not let the text through
-            guard.tell_once("redact", f"the redact function failed, so texts are withheld: {guard.describe(error)}")
-            return "[withheld: the redact function failed]"
-        return redacted if isinstance(redacted, str) else values.text(redacted)
+        return _redacted_text(value, path)
     if isinstance(value, dict):
         mapping = cast("dict[str, Any]", value)
-        if is_marker(mapping) and mapping[MARK] == "blob":
-            return mapping
+        if is_marker(mapping):
+            return _redacted_marker(mapping, path)
         return {key: _redacted(item, f"{path}.{key}") for key, item in mapping.items()}
     if isinstance(value, list):
         return [_redacted(item, f"{path}.{i}") for i, item in enumerate(cast("list[Any]", value))]
     return value
 
 
+def _redacted_text(text: str, path: str) -> str:
+    current = _current
+    redact = cast("state.Redact", current.redact)
+    try:
+        redacted = redact(text, path) if current.redact_takes_path else redact(text)
+    except Exception as error:  # noqa: BLE001 - the user's function; its failure must not let the text through
+        guard.tell_once("redact", f"the redact function failed, so texts are withheld: {type(error).__name__}")
+        return "[withheld: the redact function failed]"
+    return redacted if type(redacted) is str else values.text(redacted)
+
+
+def _redacted_marker(marker: dict[str, Any], path: str) -> Any:
+    """Return what a marker stands for with its texts redacted, in a form that is still to be settled."""
+    form = marker[MARK]
+    if form == "text":
+        return _redacted_text(cast("str", restore(marker)), path)
+    if form == "pairs":
+        return {MARK: form, "value": _redacted(marker["value"], path)}
+    if form == "object":
+        shown = {key: _redacted_text(marker[key], path) for key in ("repr", "problem") if key in marker}
+        return marker | {key: values.encodable(text) for key, text in shown.items()}
+    held = marker.get(_HELD)
+    if held is None:
+        return marker
+    if marker["encoding"] == "text":
+        return _redacted_text(held.decode("utf-8", "surrogatepass"), path)
+    text = held.decode("utf-8", "surrogateescape")  # a secret may stand in bytes too
+    redacted = _redacted_text(text, path)
+    if redacted == text:
+        return _store(held, "bytes", "")
+    return _store(redacted.encode("utf-8", "replace"), "bytes", "")
+
+
 def failed(error: Exception, run: str) -> None:
     """Count a record of `run` that a failure of ours kept from being written."""
-    why = f"whence failed to record: {guard.describe(error)}"
-    guard.tell_once("failed", f"a record was lost; your program goes on. {guard.describe(error)}")
+    # The message of an error may hold what was to be redacted.
+    described = guard.describe(error) if _current.redact is None else type(error).__name__
+    why = f"whence failed to record: {described}"
+    guard.tell_once("failed", f"a record was lost; your program goes on. {described}")
     try:
         (_current.writer or _current.open_writer()).count_loss(run, why)
     except Exception as second:  # noqa: BLE001 - settings may be unusable; there is no writer to count in

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
 from whence._version import __version__
 
-_LIBRARIES = ("openai", "anthropic", "google.genai", "litellm", "langchain_core", "transformers", "numpy", "torch")
+_LIBRARIES = (
+    "openai",
+    "anthropic",
+    "google.genai",
+    "litellm",
+    "langchain_core",
+    "transformers",
+    "numpy",
+    "torch",
+)
 _known: dict[int, dict[str, Any]] = {}
 
 
@@ -26,57 +34,72 @@ def describe() -> dict[str, Any]:
 
 def _describe(pid: int) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "python": platform.python_version(),
+        "python": sys.version.split()[0],
         "whence": __version__,
         "platform": sys.platform,
-        "host": os.uname().nodename if hasattr(os, "uname") else platform.node(),
+        "host": os.uname().nodename,
         "pid": pid,
         "program": sys.argv[0] if sys.argv else "",
     }
-    versions = {
-        name: version
-        for name in _LIBRARIES
-        if isinstance(version := getattr(sys.modules.get(name), "__version__", None), str)
-    }
+    versions = {name: version for name in _LIBRARIES if (version := _version_of(name)) is not None}
     if versions:
         found["libraries"] = versions
-    git = _git(Path.cwd())
+    git = _git()
     if git:
         found["git"] = git
     return found
 
 
-def _git(folder: Path) -> dict[str, str]:
+def _version_of(library: str) -> str | None:
+    """Return the version of a library that is imported already."""
+    try:
+        version = getattr(sys.modules.get(library), "__version__", None)
+    except Exception:  # noqa: BLE001 - a module may compute its attributes
+        return None
+    return version if isinstance(version, str) else None
+
+
+def _git() -> dict[str, str]:
     """Return commit and branch by reading git's own files; empty outside a checkout."""
+    try:
+        folder = Path.cwd()
+    except OSError:  # the working directory was removed
+        return {}
     for parent in (folder, *folder.parents):
         git = parent / ".git"
-        try:
-            if git.is_file():  # a worktree or submodule: the file names the real folder
-                git = (parent / git.read_text().partition("gitdir:")[2].strip()).resolve()
-            head = (git / "HEAD").read_text().strip()
-        except OSError:
-            continue
-        if not head.startswith("ref: "):
-            return {"commit": head}
-        reference = head[5:]
-        found = {"branch": reference.removeprefix("refs/heads/")}
-        commit = _commit(git, reference)
-        return {**found, "commit": commit} if commit else found
+        if git.is_file():  # a worktree or submodule: the file names the real folder
+            git = parent / _read(git).partition("gitdir:")[2].strip()
+        head = _read(git / "HEAD")
+        if head:
+            return _at_head(git, head)
     return {}
 
 
+def _at_head(git: Path, head: str) -> dict[str, str]:
+    if not head.startswith("ref: "):
+        return {"commit": head}
+    reference = head[5:]
+    found = {"branch": reference.removeprefix("refs/heads/")}
+    commit = _commit(git, reference)
+    return {**found, "commit": commit} if commit else found
+
+
 def _commit(git: Path, reference: str) -> str:
-    for base in (git, git.parent.parent):  # a worktree keeps its branches in the main folder
-        try:
-            return (base / reference).read_text().strip()
-        except OSError:
-            pass
-        try:
-            packed = (base / "packed-refs").read_text()
-        except OSError:
-            continue
-        for line in packed.splitlines():
+    # A worktree keeps its branches in the main folder.
+    for base in (git, git.parent.parent):
+        commit = _read(base / reference)
+        if commit:
+            return commit
+        for line in _read(base / "packed-refs").splitlines():
             commit, _, name = line.partition(" ")
             if name == reference:
                 return commit
     return ""
+
+
+def _read(path: Path) -> str:
+    """Return a file's text without the white space around it; empty if it cannot be read."""
+    try:
+        return path.read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""

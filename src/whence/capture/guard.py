@@ -18,9 +18,8 @@ def tell_once(key: str, sentence: str) -> None:
         return
     try:
         stream.write(f"whence: {sentence}\n")
-    except (OSError, ValueError):
-        # Standard error is closed or broken: the loss is still counted and told by the gap record.
-        return
+    except Exception:  # noqa: BLE001 - closed, broken, or the user's own stream
+        return  # the loss is still counted and told by the gap record
 
 
 def describe(error: BaseException) -> str:

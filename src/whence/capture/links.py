@@ -21,7 +21,7 @@ class Edges:
     def __init__(self) -> None:
         self._later: dict[str, set[str]] = {}
         self._count = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may link while this thread does
 
     def add(self, earlier: str, later: str, kind: str) -> None:
         """Remember an edge.
@@ -50,7 +50,7 @@ class Edges:
     def _reaches(self, start: str, goal: str) -> bool:
         visited, stack = {start}, [start]
         while stack:
-            for node in self._later.get(stack.pop(), ()):
+            for node in tuple(self._later.get(stack.pop(), ())):
                 if node == goal:
                     return True
                 if node not in visited:

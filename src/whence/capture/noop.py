@@ -23,53 +23,53 @@ class NoOp:
     stage = None
     recording = False
 
-    def decide(self, name: str, what: Any, **_: Any) -> str:
+    def decide(self, /, name: str, what: Any, **_: Any) -> str:
         """Record nothing."""
         return ""
 
-    def factor(self, name: str, raw_value: Any, **_: Any) -> str:
+    def factor(self, /, name: str, raw_value: Any, **_: Any) -> str:
         """Record nothing."""
         return ""
 
-    def source(self, source_type: str, source_key: str, **_: Any) -> str:
+    def source(self, /, source_type: str, source_key: str, **_: Any) -> str:
         """Record nothing."""
         return ""
 
-    def score(self, name: str, value: Any, **_: Any) -> str:
+    def score(self, /, name: str, value: Any, **_: Any) -> str:
         """Record nothing."""
         return ""
 
-    def output(self, id: str, **_: Any) -> str:  # noqa: A002 - the public name is fixed by the API document
+    def output(self, /, id: str, **_: Any) -> str:  # noqa: A002 - the public name is fixed by the API document
         """Record nothing."""
         return ""
 
-    def link(self, kind: str, target: Any, **_: Any) -> str:
+    def link(self, /, kind: str, target: Any, **_: Any) -> str:
         """Record nothing."""
         return ""
 
-    def event(self, message: str, **_: Any) -> str:
+    def event(self, /, message: str, **_: Any) -> str:
         """Record nothing."""
         return ""
 
     def tag(self, *names: str) -> None:
         """Record nothing."""
 
-    def set(self, **attributes: Any) -> None:
+    def set(self, /, **attributes: Any) -> None:
         """Record nothing."""
 
     def flag(self, reason: str) -> str:
         """Record nothing."""
         return ""
 
-    def record_generation(self, **fields: Any) -> str:
+    def record_generation(self, /, **fields: Any) -> str:
         """Record nothing."""
         return ""
 
-    def tool_call(self, tool_name: str, **fields: Any) -> str:
+    def tool_call(self, /, tool_name: str, **fields: Any) -> str:
         """Record nothing."""
         return ""
 
-    def transformation(self, name: str, **fields: Any) -> str:
+    def transformation(self, /, name: str, **fields: Any) -> str:
         """Record nothing."""
         return ""
 

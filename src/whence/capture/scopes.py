@@ -6,13 +6,12 @@ out: return, exception, cancellation, early close of a generator. The exception 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
 from whence import _clock, _ids
-from whence.capture import details, emit, environment, values
+from whence.capture import details, emit, values
 from whence.capture.context import current_scope
 from whence.capture.emit import never_raises
 from whence.capture.noop import NOOP, NoOp
@@ -40,6 +39,7 @@ class Scope(Verbs):
     __slots__ = ("_outer", "_owner", "_pid", "_started_mono_ns", "_user_status", "run_id", "span_id", "stage")
 
     recording = True
+    status: str
     run_id: str
     span_id: str | None
     stage: str | None
@@ -51,7 +51,7 @@ class Scope(Verbs):
         """The run it is in, or is."""
         return self._owner
 
-    def set(self, **attributes: Any) -> None:
+    def set(self, /, **attributes: Any) -> None:
         """Add attributes at once. `input`, `output`, `status`, `input_count`, `output_count` and `algorithm` set fields."""
         try:
             status = attributes.get("status")
@@ -69,9 +69,20 @@ class Scope(Verbs):
         current_scope.set(self)
 
     def _leave(self) -> None:
-        # Another scope may be current here: an async generator is finalized in somebody else's context, which must not change.
-        if current_scope.get() is self:
-            current_scope.set(self._outer)
+        """Make current what was so before, if what is current now is this scope or one inside it.
+
+        Another scope may be current: an async generator is finalized in somebody else's context, which must not change. A scope inside
+        this one may still be open, in a generator that nobody finished; and a generator's own may outlive the one around it.
+        """
+        scope = current_scope.get()
+        while scope is not self:
+            if not isinstance(scope, Scope):
+                return
+            scope = scope._outer
+        outer = self._outer
+        while isinstance(outer, Scope) and outer.status != "running":
+            outer = outer._outer
+        current_scope.set(outer)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
@@ -107,7 +118,7 @@ class Run(Scope):
     def __enter__(self) -> Run:
         self._enter()
         self._started_mono_ns = _mono()
-        self._pid = os.getpid()
+        self._pid = state.pid
         self._write_start()
         return self
 
@@ -116,13 +127,15 @@ class Run(Scope):
 
     @never_raises
     def _write_start(self) -> None:
+        from whence.capture import environment  # noqa: PLC0415 - importing whence has to be quick
+
         now = _wall()
         fields = {"ts": _stamp(now), "run": self.run_id, **self._fields}
         emit.emit_shared(RunStarted, fields, now, {"environment": environment.describe()})
 
     @never_raises
     def _end(self, error: BaseException | None) -> None:
-        if os.getpid() != self._pid:  # a forked child left the block too; the run is the parent's to end
+        if state.pid != self._pid:  # a forked child left the block too; the run is the parent's to end
             return
         now = _wall()
         self.status = self._user_status or _run_status(error)
@@ -147,7 +160,7 @@ class Span(Scope):
         self.status = "running"
         self._user_status = ""
         self._fields = fields
-        self._implicit_run: Run | None = None
+        self._implicit_run: Run | NoOp | None = None
         self._tool_written = False
         self._pending: dict[str, Any] | None = None
         self._outer = None
@@ -164,9 +177,10 @@ class Span(Scope):
         outer = current_scope.get()
         if outer is None:
             self._implicit_run = open_run(self.name, None)
-            if isinstance(self._implicit_run, NoOp):
+            implicit = self._implicit_run.__enter__()
+            if isinstance(implicit, NoOp):
                 return NOOP
-            outer = self._implicit_run.__enter__()
+            outer = implicit
         elif not outer.recording:
             return NOOP
         self._outer = outer
@@ -174,6 +188,7 @@ class Span(Scope):
         self.run_id = outer.run_id
         self.stage = self.name if self.kind == "stage" else outer.stage
         current_scope.set(self)
+        self._pid = state.pid
         self._started_mono_ns = _mono()
         try:
             self._write_start(outer.span_id)
@@ -228,7 +243,7 @@ class Span(Scope):
                 made["input_count"] = details.whole_number(pop("input_count"))
             later = {key: pop(key) for key in ("output", "status", "output_count") if key in fields}
         if fields:
-            made["attributes"] = details.mapping(fields, put)
+            made["attributes"] = details.attributes(fields, put)
         if given is None:
             emit.emit(SpanStarted(**made), now)
         elif type(given) is str and len(given) < VALUE_BYTES:
@@ -255,7 +270,7 @@ class Span(Scope):
         details.emit_tool_call(self, self.name, fields)
 
     @never_raises
-    def record_generation(self, **fields: Any) -> str:
+    def record_generation(self, /, **fields: Any) -> str:
         """Record the model call of this span and return the record's id. See `Verbs.record_generation`."""
         if self._pending is not None and self.kind == "generation":
             fields = {**self._pending, **fields}
@@ -270,11 +285,13 @@ class Span(Scope):
         self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
     ) -> Literal[False]:
         if not self.run_id:  # never entered, or entered where nothing is recorded
+            if self._implicit_run is not None:
+                self._implicit_run.__exit__(kind, error, stack)
             return False
-        if current_scope.get() is self:
-            current_scope.set(self._outer)
+        self._leave()
         try:
-            self._end(error)
+            if state.pid == self._pid:  # else a forked child left the block too; the span is the parent's to end
+                self._end(error)
         except Exception as failure:  # noqa: BLE001 - capture never raises into the user's program
             emit.failed(failure, self.run_id)
         if self._implicit_run is not None:
@@ -364,7 +381,7 @@ def open_run(
         if tags:
             fields["tags"] = details.texts(tags)
         if attributes:
-            fields["attributes"] = details.mapping(attributes, emit.put_blob)
+            fields["attributes"] = details.attributes(dict(attributes), emit.put_blob)
         return Run(fields)
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
         emit.failed(error, "")

@@ -7,9 +7,8 @@ configuring touch no disk. A forked child forgets its parent's writer and opens 
 from __future__ import annotations
 
 import atexit
-import inspect
 import os
-import random
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +17,6 @@ import msgspec
 from whence import _ids, config
 from whence.capture import guard
 from whence.errors import ConfigError
-from whence.log.home import Home
 from whence.log.resend import Seen
 from whence.log.writer import Writer
 
@@ -43,7 +41,7 @@ class State:
         self.enabled = True
         self.settings: config.Settings | None = None
         self.writer: Writer | None = None
-        self.seen = Seen()
+        self.seen = Seen(None, -1)
         self.projects: dict[str, bool] = {}
         self.redact: Redact | None = None
         self.redact_takes_path = False
@@ -51,7 +49,8 @@ class State:
         self.sample_ratio = 1.0
         self.careful = False
         """Whether records have to take the slow path because of `redact` or `capture_content`."""
-        self._told_before = 0
+        self.pid = os.getpid()
+        self.opening = threading.RLock()
 
     def load(self) -> config.Settings:
         """Return the settings, read from the environment if nobody configured them."""
@@ -62,16 +61,23 @@ class State:
 
     def open_writer(self) -> Writer:
         """Return the writer of this process, made now if there is none."""
-        if self.writer is None:
-            settings = self.load()
-            self.writer = Writer(Home(settings.home), durability=settings.durability)
-        return self.writer
+        with self.opening:  # two threads may record their first records at once
+            if self.writer is None:
+                from whence.log.home import Home  # noqa: PLC0415 - only those who record pay for it
+
+                settings = self.load()
+                self.writer = Writer(Home(settings.home), durability=settings.durability)
+            return self.writer
 
     def records_project(self, project: str | None) -> bool:
         """Whether runs of `project` are recorded, the sampling draw included."""
         if project is not None and not self.projects.get(project, True):
             return False
-        return self.sample_ratio >= 1.0 or random.random() < self.sample_ratio  # noqa: S311 - no secret
+        if self.sample_ratio >= 1.0:
+            return True
+        import random  # noqa: PLC0415 - only those who sample pay for it
+
+        return random.random() < self.sample_ratio  # noqa: S311 - no secret
 
 
 current = State()
@@ -153,11 +159,17 @@ def guard_losses() -> None:
 
 
 def _takes_path(redact: Redact) -> bool:
+    """Whether a function asks for the path: by a second argument it needs, or that is called `path`."""
+    import inspect  # noqa: PLC0415 - only those who redact pay for it
+
     try:
-        inspect.signature(redact).bind("text", "path")
+        parameters = list(inspect.signature(redact).parameters.values())
     except (TypeError, ValueError):
         return False
-    return True
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return True
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(positional) > 1 and (positional[1].default is inspect.Parameter.empty or positional[1].name == "path")
 
 
 def _at_exit() -> None:
@@ -170,7 +182,9 @@ def _after_fork() -> None:
     _ids.reseed()
     inherited = current.writer
     current.writer = None
-    current.seen = Seen()
+    current.seen = Seen(None, -1)
+    current.pid = os.getpid()
+    current.opening = threading.RLock()  # another thread of the parent may have held it
     if inherited is not None:
         inherited.disown()
 

@@ -7,13 +7,12 @@ is checked and returned as it is.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as _dt
+import os
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from enum import Enum
-from pathlib import PurePath
 from typing import Any, cast
 from uuid import UUID
 
@@ -31,8 +30,11 @@ Put = Callable[[bytes, blobs.Encoding, str], dict[str, Any]]
 """Stores bytes as a blob with a preview and returns the marker."""
 
 
-def is_plain(value: Any) -> bool:
-    """Whether JSON holds `value` as it is. Text that UTF-8 cannot encode is found later, when it is encoded."""
+def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
+    """Whether JSON holds `value` as it is, in at most `depth` levels.
+
+    Text that UTF-8 cannot encode is found later, when it is encoded.
+    """
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return True
@@ -41,17 +43,17 @@ def is_plain(value: Any) -> bool:
     if kind is float:
         return value - value == 0  # noqa: PLR0124 - false for NaN and infinities
     if kind is dict:
-        if MARK in value:
+        if MARK in value or not depth:
             return False
         for key, item in value.items():
-            if type(key) is not str or (type(item) is not str and not is_plain(item)):
+            if type(key) is not str or (type(item) is not str and not is_plain(item, depth - 1)):
                 return False
         return True
     if kind is list:
         for item in value:
-            if type(item) is not str and not is_plain(item):
+            if type(item) is not str and not is_plain(item, depth - 1):
                 return False
-        return True
+        return depth > 0
     return False
 
 
@@ -60,8 +62,8 @@ def clean(value: Any, put: Put) -> Any:
     try:
         if is_plain(value):
             return value
-    except RecursionError:
-        pass  # a cycle or a very deep value: the snapshot cuts it
+    except (RecursionError, RuntimeError):
+        pass  # the stack is nearly used up, or another thread changes the value: the snapshot copes
     return snapshot(value, put)
 
 
@@ -69,10 +71,10 @@ def text(value: Any) -> str:
     """Return `value` as text: for names and reasons, which the user should have passed as text."""
     if type(value) is str:
         return value
-    if isinstance(value, Enum) and isinstance(value.value, str):
-        return value.value
     try:
-        return str(value)
+        if isinstance(value, Enum) and isinstance(value.value, str):
+            return str.__str__(value.value)
+        return str.__str__(str(value))
     except Exception as error:  # noqa: BLE001 - the user's __str__ may do anything
         return f"<{type(value).__name__}: {guard.describe(error)}>"
 
@@ -83,8 +85,8 @@ def number(value: Any) -> float | int | None:
         return value
     if isinstance(value, bool) or value is None:
         return None
-    if isinstance(value, (int, float)) and codec.is_finite_number(value):
-        return value if type(value) in (int, float) else float(value)
+    if type(value) is int and INT_MIN <= value <= INT_MAX:
+        return value
     try:
         converted = float(value)
     except Exception:  # noqa: BLE001 - the user's __float__ may do anything
@@ -97,38 +99,65 @@ def snapshot(value: Any, put: Put) -> Any:
     return _snapshot(value, put, 0, set())
 
 
-def _snapshot(value: Any, put: Put, depth: int, above: set[int]) -> Any:  # noqa: PLR0911 - one return a form
-    if value is None or isinstance(value, bool):
-        return None if value is None else bool(value)
+def settle(value: Any, put: Put) -> Any:
+    """Return clean data with its long texts in blobs and texts that UTF-8 cannot encode as markers.
+
+    Markers that stand in it are ours, since `clean` lets no other through, and stay as they are.
+    """
+    if isinstance(value, str):
+        return _text(str.__str__(value), put)
+    if isinstance(value, list):
+        return [settle(item, put) for item in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    mapping = cast("dict[str, Any]", value)
+    if values.is_marker(mapping):
+        if mapping[MARK] != "pairs":
+            return mapping
+        return {MARK: "pairs", "value": settle(mapping["value"], put)}
+    if all(map(_is_encodable, mapping)):
+        return {key: settle(item, put) for key, item in mapping.items()}
+    return {MARK: "pairs", "value": [[settle(k, put), settle(v, put)] for k, v in mapping.items()]}
+
+
+def _snapshot(value: Any, put: Put, depth: int, above: set[int]) -> Any:
+    if value is None or value is True or value is False:
+        return value
+    if id(value) in above:
+        return {MARK: "cycle"}
+    above.add(id(value))
+    try:
+        return _scalar(value, put, depth, above)
+    except RecursionError:
+        return {MARK: "deep", "repr": f"<{type(value).__name__}: the stack ran out>"}
+    except Exception as error:  # noqa: BLE001 - asking a user's object for anything runs the user's code
+        return _object(value, guard.describe(error))
+    finally:
+        above.discard(id(value))
+
+
+def _scalar(value: Any, put: Put, depth: int, above: set[int]) -> Any:  # noqa: PLR0911 - one return a form
     if isinstance(value, Enum):
         return _snapshot(value.value, put, depth, above)
     if isinstance(value, str):
         return _text(str.__str__(value), put)
     if isinstance(value, int):
-        plain = int(value)
+        plain = int.__int__(value)
         return plain if INT_MIN <= plain <= INT_MAX else values.of_int(plain)
     if isinstance(value, float):
-        plain_float = float(value)
+        plain_float = float.__float__(value)
         return plain_float if codec.is_finite_number(plain_float) else values.of_float(plain_float)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return put(bytes(value), "bytes", "")
     if isinstance(value, (_dt.datetime, _dt.date, _dt.time)):
         return value.isoformat()
-    if isinstance(value, (Decimal, UUID, PurePath)):
+    if isinstance(value, (Decimal, UUID)):
         return str(value)
-    if id(value) in above:
-        return {MARK: "cycle"}
+    if isinstance(value, os.PathLike):
+        return _snapshot(os.fspath(cast("os.PathLike[str]", value)), put, depth, above)
     if depth >= MAX_DEPTH:
         return {MARK: "deep", "repr": f"<{type(value).__name__} deeper than {MAX_DEPTH} levels>"}
-    above.add(id(value))
-    try:
-        return _container(value, put, depth + 1, above)
-    except RecursionError:
-        return {MARK: "deep", "repr": f"<{type(value).__name__}: the stack ran out>"}
-    except Exception as error:  # noqa: BLE001 - iterating or dumping a user's object runs the user's code
-        return _object(value, guard.describe(error))
-    finally:
-        above.discard(id(value))
+    return _container(value, put, depth + 1, above)
 
 
 def _container(value: Any, put: Put, depth: int, above: set[int]) -> Any:
@@ -140,7 +169,9 @@ def _container(value: Any, put: Put, depth: int, above: set[int]) -> Any:
     if isinstance(value, msgspec.Struct):
         fields = {name: getattr(value, name) for name in value.__struct_fields__}
         return _mapping(fields, put, depth, above)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if hasattr(type(value), "__dataclass_fields__"):
+        import dataclasses  # noqa: PLC0415 - whoever has a dataclass has paid for it
+
         fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
         return _mapping(fields, put, depth, above)
     if isinstance(value, BaseException):
@@ -192,9 +223,17 @@ def _object(value: Any, problem: str | None) -> dict[str, Any]:
         shown = repr(value)[:MAX_REPR_CHARS]
     except Exception as error:  # noqa: BLE001 - the user's __repr__ may do anything
         shown = f"<{kind.__name__}: {guard.describe(error)}>"
-    if not _is_encodable(shown):
-        shown = shown.encode("utf-8", "backslashreplace").decode()
-    marker = {MARK: "object", "type": f"{kind.__module__}.{kind.__qualname__}", "repr": shown}
+    marker = {MARK: "object", "type": encodable(f"{kind.__module__}.{kind.__qualname__}"), "repr": encodable(shown)}
     if problem:
-        marker["problem"] = problem
+        marker["problem"] = encodable(problem)
     return marker
+
+
+def encodable(shown: str) -> str:
+    """Return a text for people in which what UTF-8 cannot encode is escaped."""
+    return shown if _is_encodable(shown) else shown.encode("utf-8", "backslashreplace").decode()
+
+
+def is_short(value: str) -> bool:
+    """Whether a text can stand in a record as it is: encodable, and not longer than what goes to a blob."""
+    return _is_encodable(value) and len(value.encode()) <= blobs.INLINE_BYTES

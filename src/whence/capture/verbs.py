@@ -11,7 +11,6 @@ from typing import Any
 from whence import _clock, _ids
 from whence.capture import details, emit, values
 from whence.capture.emit import never_raises
-from whence.capture.links import edges
 from whence.record.decision import Decision, Factor
 from whence.record.event import Event
 from whence.record.link import Link
@@ -128,6 +127,7 @@ class Verbs:
     @never_raises
     def source(
         self,
+        /,
         source_type: str,
         source_key: str,
         *,
@@ -164,7 +164,7 @@ class Verbs:
             digest=None if digest is None else _text(digest),
             locator=None if locator is None else _text(locator),
             title=None if title is None else _text(title),
-            attributes=details.mapping(attributes, _put) if attributes else None,
+            attributes=details.attributes(attributes, _put) if attributes else None,
         )
         _emit(record, now)
         return record_id
@@ -172,6 +172,7 @@ class Verbs:
     @never_raises
     def score(
         self,
+        /,
         name: str,
         value: float | None,
         *,
@@ -190,6 +191,8 @@ class Verbs:
         number, limit = _number(value), _number(threshold)
         if passed is None and number is not None and limit is not None:
             passed = number >= limit
+        if number is None and value is not None:
+            attributes = {**attributes, "value": value}  # no number JSON can hold: kept as what it is
         record = Score(
             ts=_stamp(now),
             run=self.run_id,
@@ -197,7 +200,7 @@ class Verbs:
             id=record_id,
             stage=self.stage,
             name=_text(name),
-            value=number if value is None or number is not None else None,
+            value=number,
             target=None if target is None else _text(target),
             scale=None if scale is None else _text(scale),
             threshold=limit,
@@ -205,7 +208,7 @@ class Verbs:
             feedback=_text(feedback),
             by=None if by is None else _text(by),
             iteration=details.whole_number(iteration),
-            attributes=details.mapping(attributes, _put) if attributes else None,
+            attributes=details.attributes(attributes, _put) if attributes else None,
         )
         _emit(record, now)
         return record_id
@@ -213,6 +216,7 @@ class Verbs:
     @never_raises
     def output(
         self,
+        /,
         id: str,  # noqa: A002 - the public name is fixed by the API document
         *,
         kind: str = "artifact",
@@ -243,7 +247,7 @@ class Verbs:
             quality=_number(quality),
             validation=None if validation is None else details.mapping(validation, _put),
             digest=None if digest is None else _text(digest),
-            attributes=details.mapping(attributes, _put) if attributes else None,
+            attributes=details.attributes(attributes, _put) if attributes else None,
         )
         _emit(record, now)
         return record_id
@@ -251,6 +255,7 @@ class Verbs:
     @never_raises
     def link(
         self,
+        /,
         kind: str,
         target: Any,
         *,
@@ -272,6 +277,8 @@ class Verbs:
         Raises:
             LinkError: The edge points from a thing to itself, or the links of this process would form a cycle.
         """
+        from whence.capture.links import edges  # noqa: PLC0415 - most programs declare no links
+
         earlier = details.id_of(source) if source is not None else self.span_id or self.run_id
         later = details.id_of(target)
         edges.add(earlier, later, _text(kind))
@@ -288,13 +295,13 @@ class Verbs:
             target=later,
             confidence=_number(confidence),
             inferred=bool(inferred),
-            attributes=details.mapping(attributes, _put) if attributes else None,
+            attributes=details.attributes(attributes, _put) if attributes else None,
         )
         _emit(record, now)
         return record_id
 
     @never_raises
-    def event(self, message: str, *, level: str = "info", **data: Any) -> str:
+    def event(self, /, message: str, *, level: str = "info", **data: Any) -> str:
         """Record a log line with its data and return its id."""
         now = _wall()
         record_id = _new_id(now)
@@ -306,7 +313,7 @@ class Verbs:
             stage=self.stage,
             message=_text(message),
             level=_text(level),
-            data=details.mapping(data, _put) if data else None,
+            data=details.attributes(data, _put) if data else None,
         )
         _emit(record, now)
         return record_id
@@ -336,7 +343,7 @@ class Verbs:
         return record_id
 
     @never_raises
-    def record_generation(self, **fields: Any) -> str:
+    def record_generation(self, /, **fields: Any) -> str:
         """Record one model call and return its id.
 
         Args:
@@ -348,7 +355,7 @@ class Verbs:
         return details.emit_generation(self, fields)
 
     @never_raises
-    def tool_call(self, tool_name: str, **fields: Any) -> str:
+    def tool_call(self, /, tool_name: str, **fields: Any) -> str:
         """Record one call of a tool and return its id.
 
         Args:
@@ -359,7 +366,7 @@ class Verbs:
         return details.emit_tool_call(self, tool_name, fields)
 
     @never_raises
-    def transformation(self, name: str, **fields: Any) -> str:
+    def transformation(self, /, name: str, **fields: Any) -> str:
         """Record a change of data from one shape into another and return its id.
 
         Args:

@@ -6,36 +6,54 @@ a file appears whole or not at all, since it is written beside its place and ren
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from whence.errors import NotFoundError, StoreError
-from whence.log.home import Home
 from whence.record.values import MARK
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from whence.log.home import Home
 
 INLINE_BYTES = 32 << 10
 PREVIEW_CHARS = 200
 
 Encoding = Literal["text", "json", "bytes"]
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_HEX = frozenset("0123456789abcdef")
+_DIGEST_CHARS = 64
 
 
-def put(home: Home, content: bytes, encoding: Encoding, *, preview: str = "") -> dict[str, Any]:
+def digest_of(content: bytes) -> str:
+    """Return the SHA-256 of `content` in hexadecimal."""
+    import hashlib  # noqa: PLC0415 - not every program has long values, and importing capture has to be quick
+
+    return hashlib.sha256(content).hexdigest()
+
+
+def put(
+    home: Home, content: bytes, encoding: Encoding, *, preview: str = "", sync: bool = False
+) -> dict[str, Any]:
     """Store `content` and return the marker that stands for it in a record.
+
+    Args:
+        home: The home.
+        content: The bytes.
+        encoding: What they are.
+        preview: A beginning that people can read.
+        sync: Bring them to the disk before the marker is returned.
 
     Raises:
         OSError: It could not be stored.
     """
-    digest = hashlib.sha256(content).hexdigest()
+    digest = digest_of(content)
     path = path_of(home, digest)
-    if not path.exists():
+    if not _is_there(path, len(content)):
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f"{digest}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
         try:
-            beside.write_bytes(content)
+            _write(beside, content, sync=sync)
             beside.rename(path)
         except OSError:
             beside.unlink(missing_ok=True)
@@ -46,13 +64,34 @@ def put(home: Home, content: bytes, encoding: Encoding, *, preview: str = "") ->
     return marker
 
 
+def _is_there(path: Path, size_bytes: int) -> bool:
+    """Whether the blob is stored whole: a power failure may have left an empty file under its name."""
+    try:
+        return path.stat().st_size == size_bytes
+    except FileNotFoundError:
+        return False
+
+
+def _write(path: Path, content: bytes, *, sync: bool) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def is_digest(text: str) -> bool:
+    """Whether `text` is a SHA-256 in lower-case hexadecimal."""
+    return len(text) == _DIGEST_CHARS and _HEX.issuperset(text)
+
+
 def path_of(home: Home, digest: str) -> Path:
     """Return where the blob with that SHA-256 is.
 
     Raises:
         NotFoundError: `digest` is not 64 hexadecimal digits, so that no path can be made of it.
     """
-    if not _SHA256.fullmatch(digest):
+    if not is_digest(digest):
         message = f"{digest[:80]!r} is not a SHA-256 digest of 64 hexadecimal digits"
         raise NotFoundError(message)
     return home.blobs / digest[:2] / digest
@@ -71,7 +110,7 @@ def get(home: Home, digest: str) -> bytes:
     except FileNotFoundError:
         message = f"no blob {digest} in {home.blobs}; was it removed by retention?"
         raise NotFoundError(message) from None
-    if hashlib.sha256(content).hexdigest() != digest:
+    if digest_of(content) != digest:
         message = f"the blob {path} does not hold the bytes it is named after: it was changed after it was written"
         raise StoreError(message)
     return content
@@ -81,4 +120,4 @@ def iter_digests(home: Home) -> list[str]:
     """Return the digests of all blobs, sorted."""
     if not home.blobs.is_dir():
         return []
-    return sorted(p.name for p in home.blobs.glob("??/*") if _SHA256.fullmatch(p.name))
+    return sorted(p.name for p in home.blobs.glob("??/*") if is_digest(p.name))

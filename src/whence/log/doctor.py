@@ -73,6 +73,8 @@ class SegmentFigures(msgspec.Struct, frozen=True):
     """Length of the torn tail."""
     foreign_lines: int = 0
     """How many lines are no records."""
+    foreign_at: int | None = None
+    """Byte offset of the first of them."""
     missing_lines: int = 0
     """How many sequence numbers are missing."""
 
@@ -180,6 +182,8 @@ def _examine_segment(
     # Asked first: a writer that dies while we read has left a tail that we take for its next line, and not the other way round.
     live = segment.is_live(path)
     records = foreign = missing = expected = 0
+    foreign_at: int | None = None
+    resolver = resolve.Resolver(lambda offset: _fetch(path, offset))
     for line in reader.iter_lines(path):
         if not line.content.strip():
             continue
@@ -187,13 +191,14 @@ def _examine_segment(
             record = codec.decode(line.content)
         except RecordError:
             foreign += 1
+            foreign_at = line.offset if foreign_at is None else foreign_at
             continue
         records += 1
         missing += max(0, record.seq - expected - 1)
         expected = max(expected, record.seq)
         _count(record, text, line.content, log)
-        if deep and b'"same"' in line.content:
-            log.unresolved[text] += len(resolve.resolve(record, lambda offset: _fetch(path, offset))[1])
+        if deep:
+            log.unresolved[text] += len(resolver.resolve(line.offset, record)[1])
     torn_at, torn_bytes = reader.torn_tail(path)
     return SegmentFigures(
         name=text,
@@ -205,6 +210,7 @@ def _examine_segment(
         torn_at=torn_at if torn_bytes and not live else None,
         torn_bytes=0 if live else torn_bytes,
         foreign_lines=foreign,
+        foreign_at=foreign_at,
         # A lost line that was damaged is one of the foreign lines and is told once.
         missing_lines=max(0, missing - foreign),
     )
@@ -243,15 +249,16 @@ def _segment_findings(figures: list[SegmentFigures]) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 "foreign_lines",
-                f"{figure.foreign_lines} lines of segment {figure.name} are no records",
-                "look at them with `whence tail --problems`; they were written or changed by something else",
+                f"{_number(figure.foreign_lines, 'line')} of segment {figure.name} cannot be read as records, "
+                f"the first at byte {figure.foreign_at}",
+                "look at the file there: something else wrote or changed it; readers pass over such lines",
                 where,
             )
         if figure.missing_lines:
             yield Finding(
                 "error",
                 "missing_lines",
-                f"{figure.missing_lines} lines of segment {figure.name} are missing: its numbering has holes",
+                f"{_number(figure.missing_lines, 'line')} of segment {figure.name} missing: its numbering has holes",
                 "restore the file from a backup; whence never takes lines out of a segment",
                 where,
             )
@@ -266,7 +273,7 @@ def _marker_findings(
         yield Finding(
             "note",
             "orphan_markers",
-            f"{len(orphans)} markers in hot/ have no segment: {_some(orphans)}",
+            f"{_number(len(orphans), 'marker')} in hot/ without a segment: {_some(orphans)}",
             "nothing: a process was killed between making the two, or its segment was removed by hand",
             [f"hot/{name.replace('/', '.')}" for name in orphans],
         )
@@ -275,7 +282,7 @@ def _marker_findings(
         yield Finding(
             "error",
             "unseen_segments",
-            f"{len(unseen)} segments are neither marked as hot nor in the archive, so queries do not see them: "
+            f"{_number(len(unseen), 'segment')} neither marked as hot nor in the archive, so queries do not see them: "
             f"{_some([f.name for f in unseen])}",
             f"run `whence rebuild --home {home.root}` to take them in",
             [_log_file(f.name) for f in unseen],
@@ -285,7 +292,7 @@ def _marker_findings(
         yield Finding(
             "warning",
             "archived_segments_gone",
-            f"{len(gone)} archived segments are not in the log any more: {_some(gone)}",
+            f"{_number(len(gone), 'archived segment')} no longer in the log: {_some(gone)}",
             "restore them from a backup, or do not rebuild: the archive alone holds their records now",
             [_log_file(name) for name in gone],
         )
@@ -297,7 +304,7 @@ def _gap_findings(log: _LogFigures) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "lost_records",
-            f"{lost} records {whose} could not be kept: {reason}",
+            f"{_number(lost, 'record')} {whose} could not be kept: {reason}",
             "see to the cause (disk space, permissions, open files); `whence runs 'lost > 0'` lists the runs",
         )
     for name, count in log.unresolved.items():
@@ -305,7 +312,7 @@ def _gap_findings(log: _LogFigures) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 "broken_references",
-                f"{count} values of segment {name} refer to earlier lines that do not hold them",
+                f"{_number(count, 'reference')} of segment {name} to an earlier line that does not hold the value",
                 "restore the file from a backup; the values are shown as references until then",
                 [_log_file(name)],
             )
@@ -318,7 +325,7 @@ def _blob_findings(home: Home, wanted: dict[str, str], *, deep: bool) -> Iterato
         yield Finding(
             "error",
             "missing_blobs",
-            f"{len(missing)} blobs that records refer to are missing: {_some([d[:12] for d in missing])} "
+            f"{_number(len(missing), 'blob')} missing that records refer to: {_some([d[:12] for d in missing])} "
             f"(first named in segment {wanted[missing[0]]})",
             "restore blobs/ from a backup; the records keep their preview, size and digest",
             [_blob_file(digest) for digest in missing],
@@ -328,7 +335,7 @@ def _blob_findings(home: Home, wanted: dict[str, str], *, deep: bool) -> Iterato
         yield Finding(
             "error",
             "corrupt_blobs",
-            f"{len(corrupt)} blobs do not hold the bytes they are named after: {_some([d[:12] for d in corrupt])}",
+            f"{_number(len(corrupt), 'blob')} without the bytes of the name: {_some([d[:12] for d in corrupt])}",
             "restore them from a backup; they were changed after they were written",
             [_blob_file(digest) for digest in corrupt],
         )
@@ -359,12 +366,14 @@ def _read_catalog(home: Home, findings: list[Finding]) -> Catalog:
 
 
 def _archive_findings(home: Home, archive: Catalog) -> Iterator[Finding]:
-    damaged = [part.file for part in archive.parts if _size(home.archive / part.file) != part.size_bytes]
+    damaged = [
+        part.file for part in archive.parts if _size(home.archive / part.file) != part.size_bytes
+    ]
     if damaged:
         yield Finding(
             "error",
             "damaged_parts",
-            f"{len(damaged)} files of the archive are missing or have another size than the catalog says: {_some(damaged)}",
+            f"{_number(len(damaged), 'file')} of the archive missing or of another size than the catalog says: {_some(damaged)}",
             f"run `whence rebuild --home {home.root}` to make the archive anew from the log",
             [f"archive/{file}" for file in damaged],
         )
@@ -374,7 +383,7 @@ def _archive_findings(home: Home, archive: Catalog) -> Iterator[Finding]:
         yield Finding(
             "note",
             "unlisted_parts",
-            f"{len(unknown)} files in archive/ are not in the catalog: {_some(unknown)}",
+            f"{_number(len(unknown), 'file')} in archive/ not in the catalog: {_some(unknown)}",
             "nothing: no query reads them; `whence compact` removes what a killed compaction left",
             [f"archive/{name}" for name in unknown],
         )
@@ -391,19 +400,27 @@ def _stray_findings(home: Home) -> Iterator[Finding]:
         yield Finding(
             "note",
             "stray_files",
-            f"{len(strays)} files in log/ are no segments: {_some(strays)}",
+            f"{_number(len(strays), 'file')} in log/ not named like a segment: {_some(strays)}",
             "nothing: they are not read; remove them if you know what they are",
             strays,
         )
-    halves = [f"blobs/{p.parent.name}/{p.name}" for p in home.blobs.glob("??/*.tmp")] if home.blobs.is_dir() else []
+    halves = (
+        [f"blobs/{p.parent.name}/{p.name}" for p in home.blobs.glob("??/*.tmp")]
+        if home.blobs.is_dir()
+        else []
+    )
     if halves:
         yield Finding(
             "note",
             "unfinished_blobs",
-            f"{len(halves)} blobs were never finished: {_some(halves)}",
+            f"{_number(len(halves), 'blob')} never finished: {_some(halves)}",
             "nothing while a writer lives; remove them when none does",
             sorted(halves),
         )
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _listed(folder: Path) -> list[str]:
@@ -422,7 +439,9 @@ def _size(path: Path) -> int:
 
 def _folder_bytes(folder: Path) -> int:
     return sum(
-        max(0, _size(Path(path, name))) for path, _, names in os.walk(folder, followlinks=False) for name in names
+        max(0, _size(Path(path, name)))
+        for path, _, names in os.walk(folder, followlinks=False)
+        for name in names
     )
 
 

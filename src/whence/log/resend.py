@@ -10,11 +10,11 @@ A memory of what was written is bounded: when it is full it is forgotten, and va
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import msgspec
 
+from whence.log.blobs import digest_of
 from whence.record.values import MARK
 
 VALUE_BYTES = 1024
@@ -29,19 +29,17 @@ Fragment = tuple[bytes, Path, int]
 
 
 class Seen:
-    """What the current segment already holds, by JSON text."""
+    """What one segment of a writer already holds, by JSON text. Another segment gets another one.
 
-    def __init__(self) -> None:
+    Threads may share it: what it knows of a text stays true, so the worst is a text that is written twice.
+    """
+
+    def __init__(self, writer: object, serial: int) -> None:
+        self.writer = writer
+        self.serial = serial
         self._places: dict[bytes, tuple[int, Path, int]] = {}
         self._digests: dict[bytes, str] = {}
         self._bytes = 0
-        self.serial = -1
-
-    def begin(self, serial: int) -> None:
-        """Forget everything when the writer has moved on to another segment."""
-        if serial != self.serial:
-            self._forget()
-            self.serial = serial
 
     def _forget(self) -> None:
         self._places = {}
@@ -52,7 +50,7 @@ class Seen:
         """Return the SHA-256 of a text, remembered for prompts that every run sends again."""
         digest = self._digests.get(text)
         if digest is None:
-            digest = hashlib.sha256(text).hexdigest()
+            digest = digest_of(text)
             if text in self._places:
                 self._digests[text] = digest
         return digest
@@ -75,10 +73,17 @@ class Seen:
         return msgspec.Raw(text)
 
     def messages(self, texts: list[bytes], fragments: list[Fragment]) -> list[Any]:
-        """Return what to write for a list of messages: new ones whole, runs of earlier ones as one reference each."""
+        """Return what to write for a list of messages: new ones whole, runs of earlier ones as one reference each.
+
+        Where one reference does, the earlier line stays the one to refer to, so that a prompt that every run sends is one step away
+        however often it was sent. Where it took several, this line becomes the one to refer to, so that the next
+        turn needs one: a conversation of n turns is n / 2 steps long.
+        """
         written: list[Any] = []
         path: Path = ("messages",)
         index, count = 0, len(texts)
+        new: list[int] = []
+        references = 0
         while index < count:
             place = self._places.get(texts[index])
             end = index + 1
@@ -88,7 +93,7 @@ class Seen:
                     end += 1
                 stretch = texts[index] if end == index + 1 else b",".join(texts[index:end])
                 if len(stretch) >= STRETCH_BYTES:
-                    digest = self._digest(stretch)
+                    references += 1
                     written.append(
                         {
                             MARK: "same",
@@ -96,14 +101,16 @@ class Seen:
                             "path": path,
                             "from": first,
                             "count": end - index,
-                            "sha256": digest,
+                            "sha256": self._digest(stretch),
                         }
                     )
                     index = end
                     continue
             written.extend(map(msgspec.Raw, texts[index:end]))
+            new.extend(range(index, end))
             index = end
-        fragments.extend((text, path, i) for i, text in enumerate(texts))
+        kept = range(count) if references > 1 else new
+        fragments.extend((texts[i], path, i) for i in kept)
         return written
 
     def remember(self, offset: int, fragments: list[Fragment]) -> None:

@@ -15,36 +15,60 @@ import msgspec
 
 from whence.record import codec
 from whence.record.codec import AnyRecord
+from whence.record.generation import Generation
+from whence.record.run import RunStarted, Update
+from whence.record.span import SpanStarted
 from whence.record.values import is_marker
 
-FIELDS = (
-    "input",
-    "output",
-    "environment",
-    "prompt_template",
-    "parameters",
-    "messages",
-    "reasoning",
-)
+FIELDS = ("input", "output", "environment", "prompt_template", "parameters", "messages")
 """The record fields in which capture may put a reference."""
+
+REFERRING = (Generation, RunStarted, SpanStarted, Update)
+"""The kinds in which capture may put a reference."""
+_NO_PROBLEMS: list[str] = []
+REMEMBERED = 512
+"""How many lines' messages a resolver keeps: a conversation refers to its latest turns."""
 
 Fetch = Callable[[int], AnyRecord | None]
 """Returns the record on the line at an offset of the same segment, unresolved."""
 
 
-def resolve(record: AnyRecord, fetch: Fetch) -> tuple[AnyRecord, list[str]]:
-    """Return the record with its references replaced, and a sentence for each one that could not be."""
-    changed: dict[str, Any] = {}
-    problems: list[str] = []
-    for name in FIELDS:
-        value = getattr(record, name, None)
-        if is_marker(value, "same"):
-            changed[name] = _value(value, fetch, problems)
-        elif name == "messages" and value and any(is_marker(m, "same") for m in value):
-            changed[name] = _messages(value, fetch, problems)
-    if not changed:
-        return record, problems
-    return msgspec.structs.replace(record, **changed), problems
+class Resolver:
+    """Resolves the records of one segment, remembering what later lines are likely to refer to."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._read = fetch
+        self._records: dict[int, AnyRecord | None] = {}
+        self._lists: dict[int, list[Any]] = {}
+
+    def resolve(self, offset: int, record: AnyRecord) -> tuple[AnyRecord, list[str]]:
+        """Return the record at `offset` with its references replaced, and a sentence for each one that could not be."""
+        if not isinstance(record, REFERRING):
+            return record, _NO_PROBLEMS
+        changed: dict[str, Any] = {}
+        problems: list[str] = []
+        for name in FIELDS:
+            value = getattr(record, name, None)
+            if is_marker(value, "same"):
+                changed[name] = _value(value, self._fetch, problems)
+            elif name == "messages" and type(value) is list and value:
+                if any(is_marker(m, "same") for m in value):
+                    changed[name] = value = _messages(value, self._fetch, problems, self._lists)
+                _remember(self._lists, offset, value)
+        if not changed:
+            return record, problems
+        return msgspec.structs.replace(record, **changed), problems
+
+    def _fetch(self, offset: int) -> AnyRecord | None:
+        if offset not in self._records:
+            _remember(self._records, offset, self._read(offset))
+        return self._records[offset]
+
+
+def _remember(kept: dict[int, Any], offset: int, value: Any) -> None:
+    kept[offset] = value
+    if len(kept) > REMEMBERED:
+        del kept[next(iter(kept))]
 
 
 def _value(marker: dict[str, Any], fetch: Fetch, problems: list[str]) -> Any:
@@ -60,13 +84,15 @@ def _value(marker: dict[str, Any], fetch: Fetch, problems: list[str]) -> Any:
     return value
 
 
-def _messages(items: list[Any], fetch: Fetch, problems: list[str]) -> list[Any]:
+def _messages(
+    items: list[Any], fetch: Fetch, problems: list[str], known: dict[int, list[Any]]
+) -> list[Any]:
     """Follow references into the message lists of earlier lines.
 
     Each turn refers to the one before, so a chain is as long as the conversation: it is walked with a stack, oldest line
     first, and each line is expanded once.
     """
-    memo: dict[int, list[Any]] = {}
+    memo = {line: known[line] for line in _lines_of(items) if line in known}
     pending = _lines_of(items)
     raw: dict[int, list[Any]] = {}
     while pending:
@@ -77,7 +103,9 @@ def _messages(items: list[Any], fetch: Fetch, problems: list[str]) -> list[Any]:
         if line not in raw:
             target = fetch(line)
             raw[line] = cast("list[Any]", getattr(target, "messages", None) or [])
-        missing = [n for n in _lines_of(raw[line]) if n not in memo and n < line]
+        inner = _lines_of(raw[line])
+        memo.update({n: known[n] for n in inner if n in known})
+        missing = [n for n in inner if n not in memo and n < line]
         if missing:
             pending.extend(missing)
             continue

@@ -10,14 +10,17 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import socket
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from whence import _clock
-from whence.log.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from whence.log.home import Home
 
 _NAME = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)[./](?P<writer>[A-Za-z0-9_-]+)\.(?P<n>\d+)")
 
@@ -53,34 +56,54 @@ def parse_name(text: str) -> SegmentName | None:
 
 def new_writer_name() -> str:
     """Return a name that no other process has: host, process id and 32 random bits."""
-    host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:20] or "host"
+    host = re.sub(r"[^A-Za-z0-9]+", "-", os.uname().nodename).strip("-")[:20] or "host"
     return f"{host}-{os.getpid()}-{os.urandom(4).hex()}"
 
 
-def create(home: Home, name: SegmentName) -> int:
+def create(home: Home, name: SegmentName, *, sync: bool = False) -> int:
     """Return a file descriptor of the new, locked segment, open for appending.
 
-    The marker comes first: a segment without one would not be seen by readers, a marker without a segment does no harm.
+    The marker comes first: a segment without one would not be seen by readers, a marker without a
+    segment does no harm. The file gets its name when it is locked: under that name nobody can take
+    it for the segment of a dead writer.
+
+    Args:
+        home: The home.
+        name: What the segment is to be called.
+        sync: Bring the names to the disk too, so that a power failure cannot take the file away.
 
     Raises:
         OSError: The disk is full, files run out, or the folder cannot be written.
     """
     home.hot.mkdir(parents=True, exist_ok=True)
-    (home.log / name.day).mkdir(parents=True, exist_ok=True)
-    marker = home.hot / name.marker
+    path, marker = name.path_in(home), home.hot / name.marker
+    path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+    unnamed = path.with_suffix(".new")
+    fd = -1
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        fd = os.open(name.path_in(home), flags, 0o666)
+        fd = os.open(unnamed, flags, 0o666)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unnamed.rename(path)
+        if sync:
+            _sync_names(home, path.parent)
     except OSError:
+        if fd >= 0:
+            os.close(fd)
+            unnamed.unlink(missing_ok=True)
         marker.unlink(missing_ok=True)
         raise
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise
     return fd
+
+
+def _sync_names(home: Home, day: Path) -> None:
+    for folder in (home.hot, day, home.log, home.root):
+        fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def is_live(path: Path) -> bool:

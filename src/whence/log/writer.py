@@ -13,21 +13,25 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from whence import _clock
 from whence.log import segment
-from whence.log.home import Home
 from whence.record import codec
 from whence.record.event import Gap
+
+if TYPE_CHECKING:
+    from whence.log.home import Home
 
 Durability = Literal["process", "group", "record"]
 
 ROTATE_BYTES = 64 << 20
 GROUP_SYNC_S = 0.05
 RETRY_NS = 100_000_000
+LOOK_NS = 1_000_000_000
+"""How often the writer looks whether its segment was deleted under it."""
 _write = os.write
 _DAY_NS = 86_400_000_000_000
 
@@ -62,6 +66,7 @@ class Writer:
         "_day_end_ns",
         "_fd",
         "_full_at",
+        "_gaps",
         "_late",
         "_lock",
         "_look_at_ns",
@@ -102,6 +107,7 @@ class Writer:
         self._size = 0
         self._full_at = -1  # no segment: the first record opens one
         self._seq = 0
+        self._gaps = 0
         self._written_before = 0
         self._day_end_ns = 0
         self._look_at_ns = 0  # when to look for a new day or losses to tell of: at once
@@ -147,8 +153,10 @@ class Writer:
                 if self._unsettled:
                     self._settle()
             except OSError as error:
-                self._lose(run, error)
-                self._busy = False
+                try:
+                    self._lose(run, error)
+                finally:  # an interrupt here must not leave the writer busy for good
+                    self._busy = False
                 return NOT_WRITTEN
             except BaseException:
                 # An interrupt may have struck between the write and the count of it: the segment's end is not known any more.
@@ -160,16 +168,27 @@ class Writer:
 
     @property
     def written(self) -> int:
-        """How many records are in the log."""
-        return self._written_before + self._seq
+        """How many records are in the log, the writer's own gap records not counted."""
+        return self._written_before + self._seq - self._gaps
 
     def _prepare(self, now_ns: int) -> None:
         """Open the segment that the next record goes to, and tell of losses first."""
+        self._notice_deletion()
         if self._size >= self._full_at or now_ns >= self._day_end_ns:
             self._rotate(now_ns)
         if self._losses:
             self._tell_losses()
-        self._look_at_ns = self._day_end_ns
+        self._look_at_ns = min(self._day_end_ns, now_ns + LOOK_NS)
+
+    def _notice_deletion(self) -> None:
+        """Count what a segment held that was deleted while it was written: bytes go to it, but nobody will read them."""
+        if self._fd < 0 or os.fstat(self._fd).st_nlink:
+            return
+        count = self._seq - self._gaps
+        self._abandon()
+        self._written_before -= count
+        self._unsynced = 0
+        self.count_loss("", f"their segment in {self.home.log} was deleted while it was written", count)
 
     def _settle(self) -> None:
         """Write what was recorded during the last write, and note that the segment is ahead of the disk."""
@@ -209,20 +228,14 @@ class Writer:
         self._leave_segment()
         serial = self.serial + 1
         day = segment.today(now_ns)
-        self._fd = segment.create(self.home, segment.SegmentName(day, self._name, serial))
+        self._fd = segment.create(self.home, segment.SegmentName(day, self._name, serial), sync=self._syncs)
         self.serial, self._size, self._full_at = serial, 0, self._rotate_bytes
         self._day_end_ns = (now_ns // _DAY_NS + 1) * _DAY_NS
 
     def _leave_segment(self) -> None:
-        fd = self._forget_segment()
-        if fd < 0:
-            return
-        try:
-            if self.durability != "process":
-                os.fdatasync(fd)
-                self._unsynced = 0
-        finally:
-            os.close(fd)
+        if self._syncs:
+            self._sync()
+        self._abandon()
 
     def _abandon(self) -> None:
         """Let go of a segment whose end is not known to be whole; the next record opens a new one."""
@@ -233,8 +246,8 @@ class Writer:
     def _forget_segment(self) -> int:
         fd, self._fd = self._fd, -1
         self._full_at = -1
-        self._written_before += self._seq
-        self._seq = self._size = 0
+        self._written_before += self._seq - self._gaps
+        self._seq = self._size = self._gaps = 0
         return fd
 
     def _lose(self, run: str, error: OSError) -> None:
@@ -245,6 +258,7 @@ class Writer:
 
     def count_loss(self, run: str, reason: str, count: int = 1) -> None:
         """Remember that records of `run` were not kept; a gap record follows with the next write that succeeds."""
+        reason = reason.encode("utf-8", "backslashreplace").decode()  # a path may not be Unicode
         with self._lock:
             self.lost += count
             self._look_at_ns = 0
@@ -261,6 +275,7 @@ class Writer:
             now = _clock.format_ns(_clock.wall_ns())
             gap = Gap(ts=now, run=run, lost=loss.count, reason=loss.reason, since=loss.since)
             self._write_line(codec.encode_json(gap))
+            self._gaps += 1
             del self._losses[run]
 
     def _note_unsynced(self) -> None:
@@ -268,11 +283,18 @@ class Writer:
         if self.durability == "record":
             self._sync()
         elif self._syncer is None:
-            self._syncer = threading.Thread(target=self._sync_in_groups, name="whence-sync", daemon=True)
-            self._syncer.start()
+            syncer = threading.Thread(
+                target=self._sync_in_groups, args=(self._closed,), name="whence-sync", daemon=True
+            )
+            try:
+                syncer.start()
+            except RuntimeError:  # no more threads, or the interpreter is ending
+                self._sync()
+            else:
+                self._syncer = syncer
 
-    def _sync_in_groups(self) -> None:
-        while not self._closed.wait(GROUP_SYNC_S):
+    def _sync_in_groups(self, closed: threading.Event) -> None:
+        while not closed.wait(GROUP_SYNC_S):
             if self._unsynced:
                 with self._lock:
                     self._sync()
@@ -301,9 +323,12 @@ class Writer:
             if self._busy:
                 return
             try:
-                if self._losses:
-                    self._busy = True
+                self._busy = True
+                self._notice_deletion()
+                if self._losses or self._late:
                     self._prepare(_clock.wall_ns())
+                if self._late:
+                    self._settle()
             except OSError as error:
                 self.last_reason = f"{error.strerror or error} while writing to {self.home.log}"
             finally:
@@ -317,10 +342,9 @@ class Writer:
         self._closed.set()
         with self._lock:
             if not self._busy:
-                try:
-                    self._leave_segment()
-                except OSError as error:
-                    self.count_loss("", f"{error.strerror or error} while closing the segment", self._unsynced)
+                while self._late:
+                    self.count_loss(self._late.popleft()[1], self.last_reason or "the log was closed")
+                self._leave_segment()
             self._syncer = None
             self._closed = threading.Event()
 

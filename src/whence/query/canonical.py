@@ -1,8 +1,7 @@
 """How a predicate is written: a predicate goes in, the one text that stands for it comes out.
 
-The text has its parentheses only where they are needed, full field names, and shorthands spelled out,
-so that two filters that mean the same tree look the same. Nothing is checked here: what the filter
-language cannot say is not made by its parser either.
+The text has parentheses only where they are needed, full field names, and shorthands spelled out,
+so that filters that mean the same tree look the same. Nothing is checked here.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ wrong is a `FilterError` that points at the offending character. `show` is the w
     escape     = "\" , ( '"' | "'" | "\" | "n" | "r" | "t" | "u" , 4 * hexdigit ) ;
     table      = name ;                                        (* singular or plural *)
 
-`all` needs its second part, and `count` compares with an integer. Keywords may be written in capitals.
+`all` needs its second part, and `count` compares with an integer. Keywords may be in capitals.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def parse(text: str, table: str, now_ns: int | None = None) -> Predicate:
 
 
 def _either(cursor: Cursor, scope: _Scope) -> Predicate:
-    # One function for both chains, so that a level of nesting costs few frames of the interpreter's stack.
+    # One function for both chains, so that a level of nesting costs few frames of Python's stack.
     alternatives = [[_term(cursor, scope)]]
     while word := cursor.take_if("and", "or"):
         term = _term(cursor, scope)

@@ -1,4 +1,4 @@
-"""What a name in a filter means: names as written go in, a field comes out, with the rows to look in.
+"""What a name in a filter means: names as written go in, a field and where to look for it come out.
 
 In order: the row's own field, a table of the same run (`decision.confidence`), the run's field. A
 few words are short for a field (`started`, `tag`) or, on runs, for rows of the run (`stage`,

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 import msgspec
 
 from whence.errors import RecordError
-from whence.record import upgrade, values
+from whence.record import values
 from whence.record.base import FORMAT_VERSION, Record
 from whence.record.decision import Decision, Factor, Option
 from whence.record.event import Event, Foreign, Gap
@@ -84,7 +84,7 @@ def decode(line: bytes) -> AnyRecord:
         record = _decoder.decode(line)
     except (msgspec.DecodeError, RecursionError, ValueError):
         return _decode_slowly(line)
-    if record.v != FORMAT_VERSION:
+    if record.v != FORMAT_VERSION or type(record) is Foreign:
         return _decode_slowly(line)
     return record
 
@@ -113,14 +113,16 @@ def from_plain(plain: dict[str, Any]) -> AnyRecord:
     if "kind" not in plain or not isinstance(plain["kind"], str):
         message = f"the line has no `kind`, so it is not a whence record: {_shown(_encoder.encode(plain))}"
         raise RecordError(message)
-    plain = upgrade.to_current(plain)
-    kind = KINDS.get(plain["kind"])
+    from whence.record import upgrade  # noqa: PLC0415 - for readers of old lines, not for capture
+
     try:
-        if kind is None:
+        plain = upgrade.to_current(plain)
+        kind = KINDS.get(plain["kind"])
+        if kind is None or kind is Foreign:
             return _foreign(plain)
         return cast("AnyRecord", msgspec.convert(_fold_record(kind, plain), kind, strict=False))
-    except (msgspec.ValidationError, OverflowError) as error:
-        message = f"a {plain['kind']!r} record does not fit its kind: {error}"
+    except (msgspec.ValidationError, OverflowError, ValueError, OSError) as error:
+        message = f"a {plain['kind'][:80]!r} record does not fit its kind: {error}"
         raise RecordError(message) from error
 
 
@@ -150,7 +152,7 @@ def _fold(kind: type[msgspec.Struct], plain: dict[str, Any]) -> dict[str, Any]:
 def _unfold(plain: dict[str, Any]) -> None:
     extra = plain.pop("$extra", None)
     if extra:
-        plain.update(extra)
+        plain.update((key, value) for key, value in extra.items() if key not in plain)
 
 
 def _shown(line: bytes) -> str:

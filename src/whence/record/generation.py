@@ -53,8 +53,8 @@ class Generation(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False
     """Name of the prompt used."""
     prompt_version: str | None = None
     """Version of the prompt used."""
-    prompt_template: str | None = None
-    """The template before its variables were filled in."""
+    prompt_template: str | dict[str, Any] | None = None
+    """The template before its variables were filled in; a reference where the segment holds it already."""
     messages: list[Any] | None = None
     """What was sent. A history that was sent before is written once and referred to."""
     output: Any = None

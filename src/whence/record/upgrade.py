@@ -29,18 +29,18 @@ def to_current(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_0(old: dict[str, Any]) -> dict[str, Any]:
-    new = {key: value for key, value in old.items() if key not in {"time", "run_id", "span_id", "alternatives"}}
-    new["v"] = 1
+    new = {**old, "v": 1}
     new.setdefault("seq", 0)
     if isinstance(old.get("time"), (int, float)):
-        new["ts"] = _clock.format_ns(round(old["time"] * 1_000_000_000))
+        new["ts"] = _clock.format_ns(round(new.pop("time") * 1_000_000_000))
     if "run_id" in old:
-        new["run"] = old["run_id"]
+        new["run"] = new.pop("run_id")
     if "span_id" in old:
-        new["span"] = old["span_id"]
+        new["span"] = new.pop("span_id")
     if isinstance(old.get("alternatives"), list):
         chosen = {"name": str(old.get("what")), "chosen": True}
-        new["options"] = [chosen, *({"name": str(name)} for name in old["alternatives"])]
+        rejected = ({"name": str(name)} for name in new.pop("alternatives"))
+        new["options"] = [chosen, *rejected]
     return new
 
 

@@ -5,7 +5,8 @@ statement itself, verbatim. Providers disagree on what is inside what:
 
 - OpenAI (Chat Completions and Responses): cached tokens are inside the input, reasoning tokens inside the output.
 - Anthropic: `input_tokens` excludes cached tokens, which are stated apart as read and written.
-- Gemini: `thoughts_token_count` is outside `candidates_token_count`; `cached_content_token_count` is inside the prompt.
+- Gemini: `thoughts_token_count` is outside `candidates_token_count`; `cached_content_token_count` is inside the prompt,
+  `tool_use_prompt_token_count` beside it.
 
 A form that is not known gives no buckets, only `stated`. Source: the providers' API references, and requirement document 4.
 """
@@ -37,9 +38,7 @@ def from_stated(stated: Any, provider: str | None = None) -> Usage:
     given = cast("Mapping[str, Any]", stated)
     verbatim = dict(given)
     if not _BUCKETS.isdisjoint(given):
-        buckets = {key: _count(given.get(key)) for key in _BUCKETS}
-        inner = given.get("stated")
-        return Usage(**buckets, stated=dict(cast("Mapping[str, Any]", inner)) if isinstance(inner, Mapping) else None)
+        return _ours(given)
     if not _GEMINI.isdisjoint(given):
         return _gemini(given, verbatim)
     if not _ANTHROPIC.isdisjoint(given) or (provider is not None and "anthropic" in provider.lower()):
@@ -49,11 +48,26 @@ def from_stated(stated: Any, provider: str | None = None) -> Usage:
     return Usage(stated=verbatim)
 
 
+def _ours(given: Mapping[str, Any]) -> Usage:
+    inner, modalities = given.get("stated"), given.get("modalities")
+    counts: dict[str, int] = {}
+    if isinstance(modalities, Mapping):
+        stated_counts = cast("Mapping[str, Any]", modalities).items()
+        counts = {key: n for key, value in stated_counts if (n := _count(value)) is not None}
+    others = {k: v for k, v in given.items() if k not in _BUCKETS and k not in {"stated", "modalities"}}
+    return Usage(
+        **{key: _count(given.get(key)) for key in _BUCKETS},
+        modalities=counts or None,
+        stated=dict(cast("Mapping[str, Any]", inner)) if isinstance(inner, Mapping) else None,
+        extra=others or None,
+    )
+
+
 def _openai(given: Mapping[str, Any], verbatim: dict[str, Any]) -> Usage:
     sent = _first(given, "prompt_tokens", "input_tokens")
     received = _first(given, "completion_tokens", "output_tokens")
     cached = reasoning = None
-    if len(given) > 2:  # noqa: PLR2004 - more is stated than input and output
+    if len(given) > 2 or not given.keys() <= _OPENAI:  # noqa: PLR2004 - more is stated than input and output
         sent_details = _details(given, "prompt_tokens_details", "input_tokens_details")
         received_details = _details(given, "completion_tokens_details", "output_tokens_details")
         cached = _first(sent_details, "cached_tokens", "cache_read")
@@ -82,8 +96,9 @@ def _anthropic(given: Mapping[str, Any], verbatim: dict[str, Any]) -> Usage:
 def _gemini(given: Mapping[str, Any], verbatim: dict[str, Any]) -> Usage:
     sent = _first(given, "prompt_token_count", "promptTokenCount")
     cached = _first(given, "cached_content_token_count", "cachedContentTokenCount")
+    tools = _first(given, "tool_use_prompt_token_count", "toolUsePromptTokenCount")
     return Usage(
-        input_uncached=_minus(sent, cached),
+        input_uncached=_sum(_minus(sent, cached), tools),
         cache_read=cached,
         output_visible=_first(given, "candidates_token_count", "candidatesTokenCount"),
         reasoning=_first(given, "thoughts_token_count", "thoughtsTokenCount"),

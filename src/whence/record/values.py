@@ -18,7 +18,6 @@ A user's own mapping that has the key `$whence` is written as `pairs`, so no val
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
@@ -54,6 +53,8 @@ def of_int(value: int) -> dict[str, Any]:
 
 def of_text(value: str) -> dict[str, Any]:
     """Return the marker of a text that UTF-8 cannot encode."""
+    import base64  # noqa: PLC0415 - hardly any text needs it, and capture should not pay for it
+
     return {
         MARK: "text",
         "value": value.encode("utf-8", "backslashreplace").decode(),

@@ -50,6 +50,7 @@ class DuckDBStore:
         self._stamp: tuple[int, int] | None = None
         self._hot: HotTables | None = None
         self._split = (0, 0)
+        self._groups: dict[str, list[tuple[int, int, int]]] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -80,6 +81,7 @@ class DuckDBStore:
         self._catalog = catalogs.read(self.home)
         self._hot = HotTables(self.home, self._catalog, self._connection)
         self._split = (-1, -1)
+        self._groups = {}
 
     def _define_views(self) -> None:
         """Define one view a table; the archive is asked about split runs and spans only where there are any."""
@@ -115,16 +117,60 @@ class DuckDBStore:
                 conditions.append(f"({field} {sign} ? OR ({field} = ? AND {behind}) OR {field} IS NULL)")
                 parameters += [after.value, after.value, *tie]
         way = "DESC" if down else "ASC"
-        ordering = f"ORDER BY {field} {way} NULLS LAST, t.run {way}, t.id {way}"
         bound = "" if limit is None else f" LIMIT {int(limit)}"
+        ordering = f"ORDER BY {field} {way} NULLS LAST, t.run {way}, t.id {way}{bound}"
         matching = " AND ".join(conditions)
-        if limit is None or table in POINT_TABLES_NARROW:
-            text = f"SELECT {columns.column_list(table)} FROM {table} t WHERE {matching} {ordering}{bound}"
-            found = self._ask(text, parameters)
-        else:
-            found = self._select_wide(table, matching, parameters, ordering + bound)
         make = columns.row_maker(table)
+        if limit is not None and down and order.field == TIME_FIELD[table]:
+            before = after.value if after is not None and isinstance(after.value, int) else None
+            for since_ns in self._windows(table, limit, before):
+                window = f"{matching} AND {field} >= {since_ns}"
+                found = self._ask(
+                    f"SELECT {columns.column_list(table)} FROM {table} t WHERE {window} {ordering}", parameters
+                )
+                if len(found) >= limit:
+                    return [make(values) for values in found]
+        if limit is None or table in NARROW_TABLES:
+            found = self._ask(
+                f"SELECT {columns.column_list(table)} FROM {table} t WHERE {matching} {ordering}", parameters
+            )
+        else:
+            found = self._select_wide(table, matching, parameters, ordering)
         return [make(values) for values in found]
+
+    def _windows(self, table: str, limit: int, before_ns: int | None) -> list[int]:
+        """Return times since which to look for the latest rows, each window eight times the one before.
+
+        The parts are in order of time, so a few row groups hold the latest rows; reading them takes 5 ms where ordering a million rows takes 70.
+        If a window has enough matching rows they are the latest ones, whatever lies before it.
+        """
+        groups = [g for g in self._row_groups(table) if before_ns is None or g[1] <= before_ns]
+        windows: list[int] = []
+        wanted, rows, since = max(limit, WINDOW_ROWS), 0, 0
+        for count, (latest, earliest, size) in enumerate(groups, 1):
+            del latest
+            since = earliest if rows == 0 else min(since, earliest)
+            rows += size
+            if rows >= wanted and count < len(groups):
+                windows.append(since)
+                wanted *= 8
+        return windows
+
+    def _row_groups(self, table: str) -> list[tuple[int, int, int]]:
+        """Return latest time, earliest time and rows of each row group of a table's parts, latest first."""
+        known = self._groups.get(table)
+        if known is None:
+            catalog = self._catalog
+            files = [str(self.home.archive / f) for f in catalog.files(table)] if catalog else []
+            known = []
+            if files:
+                known = self._ask(
+                    "SELECT CAST(stats_max_value AS BIGINT), CAST(stats_min_value AS BIGINT), row_group_num_rows "
+                    "FROM parquet_metadata(?) WHERE path_in_schema = ? AND stats_max_value IS NOT NULL ORDER BY 1 DESC",
+                    [files, TIME_FIELD[table]],
+                )
+            self._groups[table] = known
+        return known
 
     def _select_wide(self, table: str, matching: str, parameters: list[Any], ordering: str) -> list[tuple[Any, ...]]:
         """Find the keys first and fetch wide columns for those rows only; sorting would carry them all along."""
@@ -265,7 +311,9 @@ class DuckDBStore:
         return []
 
 
-POINT_TABLES_NARROW = frozenset({"factors", "scores", "links", "annotations", "gaps"})
+WINDOW_ROWS = 2_000
+"""How many rows the first window for the latest rows spans at least."""
+NARROW_TABLES = frozenset({"factors", "scores", "links", "annotations", "gaps"})
 """Tables without wide columns, for which fetching by key would cost more than it saves."""
 
 

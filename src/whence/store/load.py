@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from whence.errors import RecordError
-from whence.log import reader, resolve, segment
+from whence.log import reader, segment
 from whence.log.home import Home
 from whence.log.reader import Problem
+from whence.log.resolve import Resolver
 from whence.log.segment import SegmentName
 from whence.record import codec
 from whence.record.codec import AnyRecord
@@ -68,13 +69,7 @@ def iter_resolved(path: Path, name: str, start: int = 0) -> Iterator[tuple[int, 
     Raises:
         OSError: The file cannot be read.
     """
-
-    def fetch(offset: int) -> AnyRecord | None:
-        try:
-            return codec.decode(reader.read_line(path, offset))
-        except (RecordError, OSError):
-            return None
-
+    resolver = resolver_of(path)
     for line in reader.iter_lines(path, start):
         if not line.content.strip():
             continue
@@ -83,11 +78,22 @@ def iter_resolved(path: Path, name: str, start: int = 0) -> Iterator[tuple[int, 
         except RecordError as error:
             yield Problem(name, line.offset, str(error))
             continue
-        if b'"same"' in line.content:
-            record, complaints = resolve.resolve(record, fetch)
-            for complaint in complaints:
-                yield Problem(name, line.offset, complaint)
+        record, complaints = resolver.resolve(line.offset, record)
+        for complaint in complaints:
+            yield Problem(name, line.offset, complaint)
         yield line.offset, record, line.offset + len(line.content) + 1
+
+
+def resolver_of(path: Path) -> Resolver:
+    """Return a resolver for the segment at `path`."""
+
+    def fetch(offset: int) -> AnyRecord | None:
+        try:
+            return codec.decode(reader.read_line(path, offset))
+        except (RecordError, OSError):
+            return None
+
+    return Resolver(fetch)
 
 
 def read_run(home: Home, run_id: str, places: dict[str, list[int]]) -> Projection:
@@ -114,12 +120,7 @@ def read_run(home: Home, run_id: str, places: dict[str, list[int]]) -> Projectio
 def _read_stretch(
     path: Path, name: str, begin: int, end: int, wanted: bytes, run_id: str, projection: Projection
 ) -> None:
-    def fetch(offset: int) -> AnyRecord | None:
-        try:
-            return codec.decode(reader.read_line(path, offset))
-        except (RecordError, OSError):
-            return None
-
+    resolver = resolver_of(path)
     for line in reader.iter_lines(path, begin):
         if line.offset > end:
             return
@@ -131,6 +132,5 @@ def _read_stretch(
             continue
         if record.run != run_id:
             continue
-        if b'"same"' in line.content:
-            record, _ = resolve.resolve(record, fetch)
+        record, _ = resolver.resolve(line.offset, record)
         projection.add(record, name, line.offset)

@@ -15,8 +15,6 @@ import msgspec
 from whence.store.fields import Field, fields_of
 from whence.store.predicate import And, Compare, FieldRef, In, IsNull, Not, Or, Predicate, Related
 
-_UPPER, _LOWER = string.ascii_uppercase, string.ascii_lowercase
-_FOLD = str.maketrans(_UPPER, _LOWER)
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
@@ -35,10 +33,12 @@ class Dialect(msgspec.Struct, frozen=True):
 
     json_at: str = "json_extract({json}, {path})"
     """The JSON value at a JSON pointer (RFC 6901)."""
-    json_type: str = "json_type({json})"
+    json_type: str = "json_type({json}, {path})"
     """Its type: `VARCHAR`, `BOOLEAN`, `DOUBLE`, `OBJECT`, or an integer type."""
-    json_text: str = "json_extract_string({json}, '$')"
-    """The text of a JSON string."""
+    json_text: str = "json_extract_string({json}, {path})"
+    """The text of the JSON string there."""
+    matches: str = "regexp_matches({value}, ?)"
+    """Whether a text matches an RE2 pattern."""
     tags_any: str = "len(list_filter({tags}, lambda tag: {test})) > 0"
     """Whether any tag passes a test written with `tag`."""
 
@@ -115,69 +115,102 @@ class _Compiler:
             return Clause("false") if field.type == "tags" else Clause(f"({column} IS NULL)")
         if field.type == "tags":
             return self._about_tags(predicate, column)
-        return _about_scalar(predicate, field, column)
+        return _about_scalar(predicate, field, column, self.dialect)
 
     def _about_tags(self, compare: Compare, column: str) -> Clause:
-        test = _text_test("tag", compare)
+        test = _text_test("tag", compare, self.dialect)
         if test is FALSE:
             return FALSE
         return Clause(f"coalesce({self.dialect.tags_any.format(tags=column, test=test.sql)}, false)", test.parameters)
 
     def _about_json(self, predicate: Compare | IsNull, column: Clause, path: tuple[str, ...]) -> Clause:
-        value = self._at(column, path)
-        kind = Clause(self.dialect.json_type.format(json=value.sql), value.parameters)
+        dialect = self.dialect
+        at, fixed = _pointer(path), column.parameters
+        guard = self._objects_above(column, path)
+
+        def guarded(test: Clause) -> Clause:
+            if guard is None:
+                return test
+            return Clause(
+                f"(CASE WHEN {guard.sql} THEN {test.sql} ELSE false END)", (*guard.parameters, *test.parameters)
+            )
+
+        def spelled(template: str) -> Clause:
+            return Clause(template.format(json=column.sql, path=at.sql), (*fixed, *at.parameters))
+
+        kind = spelled(dialect.json_type)
         if isinstance(predicate, IsNull):
-            return Clause(f"(coalesce({kind.sql}, 'NULL') = 'NULL')", kind.parameters)
+            present = guarded(Clause(f"(coalesce({kind.sql}, 'NULL') <> 'NULL')", kind.parameters))
+            return _not(present)
         literal = predicate.value
         if isinstance(literal, bool):
             if predicate.operator != "=":
                 return FALSE
+            value = spelled(dialect.json_at)
             text = "true" if literal else "false"
-            return Clause(
-                f"coalesce({kind.sql} = 'BOOLEAN' AND CAST({value.sql} AS VARCHAR) = '{text}', false)",
-                (*kind.parameters, *value.parameters),
-            )
+            return guarded(Clause(f"coalesce(CAST({value.sql} AS VARCHAR) = '{text}', false)", value.parameters))
         if isinstance(literal, str):
-            test = _text_test(self.dialect.json_text.format(json=value.sql), predicate)
-            return Clause(
-                f"coalesce({kind.sql} = 'VARCHAR' AND {test.sql}, false)",
-                (*kind.parameters, *value.parameters, *test.parameters),
+            value = spelled(dialect.json_text)
+            test = _text_test(value.sql, predicate, dialect)
+            is_text = f"coalesce({kind.sql} = 'VARCHAR', false)"
+            # The cheap test comes first: the type of a value is looked at only where its text fits.
+            return guarded(
+                Clause(
+                    f"(CASE WHEN {test.sql} THEN {is_text} ELSE false END)",
+                    (*value.parameters, *test.parameters, *kind.parameters),
+                )
             )
         if literal is None or predicate.operator == "contains":
             return FALSE
-        as_double = _number_test(f"TRY_CAST({value.sql} AS DOUBLE)", predicate.operator, literal, whole=False)
-        as_whole = _number_test(f"TRY_CAST({value.sql} AS HUGEINT)", predicate.operator, literal, whole=True)
-        return Clause(
-            f"coalesce(CASE WHEN {kind.sql} = 'DOUBLE' THEN {as_double.sql} "
-            f"WHEN {kind.sql} IN ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT') THEN {as_whole.sql} ELSE false END, false)",
-            (
-                *kind.parameters,
-                *(value.parameters if as_double.parameters else ()),
-                *as_double.parameters,
-                *kind.parameters,
-                *(value.parameters if as_whole.parameters else ()),
-                *as_whole.parameters,
-            ),
-        )
+        return guarded(_json_number(spelled(dialect.json_at), kind, predicate.operator, literal))
 
-    def _at(self, column: Clause, path: tuple[str, ...]) -> Clause:
-        """Return the JSON value that the keys lead to; a list has no keys, although a pointer would index it."""
-        if not path:
-            return column
-        pointer = "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
-        found = Clause(self.dialect.json_at.format(json=column.sql, path="?"), (*column.parameters, pointer))
+    def _objects_above(self, column: Clause, path: tuple[str, ...]) -> Clause | None:
+        """Return the condition that no key indexes a list, which a JSON pointer would do with a key of digits."""
+        tests: list[Clause] = []
         for index, key in enumerate(path):
             if key.isdigit() or key == "-":
-                above = self._at(column, path[:index])
-                kind = self.dialect.json_type.format(json=above.sql)
-                found = Clause(
-                    f"CASE WHEN {kind} = 'OBJECT' THEN {found.sql} END", (*above.parameters, *found.parameters)
-                )
-        return found
+                above = _pointer(path[:index])
+                kind = self.dialect.json_type.format(json=column.sql, path=above.sql)
+                tests.append(Clause(f"coalesce({kind} = 'OBJECT', false)", (*column.parameters, *above.parameters)))
+        return _joined(" AND ", tests, TRUE) if tests else None
 
     def _new_alias(self) -> str:
         self._aliases += 1
         return f"r{self._aliases}"
+
+
+def _pointer(path: tuple[str, ...]) -> Clause:
+    """Return a JSON pointer as SQL text; as a parameter only where a literal could not carry it."""
+    pointer = "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
+    if "\0" in pointer:
+        return Clause("?", (pointer,))
+    return Clause("'" + pointer.replace("'", "''") + "'")
+
+
+def _json_number(value: Clause, kind: Clause, operator: str, literal: float) -> Clause:
+    """Return an exact comparison of a JSON number; strings that look like numbers are none.
+
+    A comparison of doubles that lets through whatever could fit comes first, since it parses the JSON once.
+    """
+    loose = {"=": "=", "<": "<=", "<=": "<=", ">": ">=", ">=": ">="}[operator]
+    as_double = _number_test(f"TRY_CAST({value.sql} AS DOUBLE)", operator, literal, whole=False)
+    as_whole = _number_test(f"TRY_CAST({value.sql} AS HUGEINT)", operator, literal, whole=True)
+    return Clause(
+        f"(CASE WHEN TRY_CAST({value.sql} AS DOUBLE) {loose} CAST(? AS DOUBLE) THEN "
+        f"coalesce(CASE WHEN {kind.sql} = 'DOUBLE' THEN {as_double.sql} "
+        f"WHEN {kind.sql} IN ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT') THEN {as_whole.sql} ELSE false END, false) "
+        "ELSE false END)",
+        (
+            *value.parameters,
+            float(literal),
+            *kind.parameters,
+            *value.parameters,
+            *as_double.parameters,
+            *kind.parameters,
+            *value.parameters,
+            *as_whole.parameters,
+        ),
+    )
 
 
 def _joined(word: str, clauses: list[Clause], empty: Clause) -> Clause:
@@ -191,10 +224,10 @@ def _not(clause: Clause) -> Clause:
     return Clause(f"(NOT {clause.sql})", clause.parameters)
 
 
-def _about_scalar(compare: Compare, field: Field, column: str) -> Clause:
+def _about_scalar(compare: Compare, field: Field, column: str, dialect: Dialect) -> Clause:
     literal = compare.value
     if field.type == "text":
-        test = _text_test(column, compare)
+        test = _text_test(column, compare, dialect)
     elif field.type == "boolean":
         if not isinstance(literal, bool) or compare.operator != "=":
             return FALSE
@@ -206,14 +239,29 @@ def _about_scalar(compare: Compare, field: Field, column: str) -> Clause:
     return test if test is FALSE else Clause(f"coalesce({test.sql}, false)", test.parameters)
 
 
-def _text_test(value: str, compare: Compare) -> Clause:
+def _text_test(value: str, compare: Compare, dialect: Dialect = DUCKDB) -> Clause:
     literal = compare.value
     if not isinstance(literal, str):
         return FALSE
     if compare.operator == "contains":
-        folded = literal.lower() if literal.isascii() else literal.translate(_FOLD)
-        return Clause(f"contains(translate({value}, '{_UPPER}', '{_LOWER}'), ?)", (folded,))
+        return Clause(dialect.matches.format(value=value), (_pattern(literal),))
     return Clause(f"{value} {compare.operator} ?", (literal,))
+
+
+def _pattern(literal: str) -> str:
+    """Return an RE2 pattern that finds `literal`, whatever the case of A-Z in it.
+
+    Ten times faster in DuckDB than folding the text first, and no flag would do: `(?i)` folds other letters too.
+    """
+    parts: list[str] = []
+    for char in literal:
+        if char in string.ascii_letters:
+            parts.append(f"[{char.lower()}{char.upper()}]")
+        elif char.isascii():
+            parts.append(f"\\x{{{ord(char):x}}}")
+        else:
+            parts.append(char)
+    return "".join(parts)
 
 
 def _number_test(value: str, operator: str, literal: float, *, whole: bool) -> Clause:

@@ -1,0 +1,132 @@
+"""The commands by name, imported one at a time, and the one place where a failure becomes a sentence and an exit code.
+
+    0     it worked
+    1     a finding, where `--fail-on` asked for this
+    2     misuse, a refusal or an error: one plain sentence on standard error
+    130   interrupted from the keyboard
+
+A reader that goes away (`whence runs | head`) is no failure.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from whence._version import __version__
+from whence.cli.common import shared_options
+from whence.errors import WhenceError
+
+COMMANDS: dict[str, str] = {
+    "demo": "demo",
+    "runs": "runs",
+    "show": "show",
+    "why": "why",
+    "tail": "tail",
+    "sql": "sql",
+    "stats": "stats",
+    "compare": "compare",
+    "graph": "graph",
+    "annotate": "annotate",
+    "export": "export",
+    "compact": "archive",
+    "rebuild": "archive",
+    "retain": "retain",
+    "doctor": "doctor",
+    "completion": "completion",
+}
+"""Command to the module in `whence.cli.commands` that has a function of that name, in the order in which help shows them."""
+
+INTERRUPTED = 130
+FAILED = 2
+
+
+class Whence(click.Group):
+    """The group of all commands, each imported when it is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands in the order of help."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, or None if there is none of that name."""
+        del ctx
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        return getattr(importlib.import_module(f"whence.cli.commands.{module}"), cmd_name)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT001, FBT002 - click's own signature
+        **extra: Any,
+    ) -> Any:
+        """Run a command and leave with its exit code; see the table above.
+
+        Raises:
+            SystemExit: Always, with the exit code.
+        """
+        del standalone_mode
+        arguments = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _silence_stdout()
+            code = 0
+        except (click.Abort, KeyboardInterrupt):
+            code = INTERRUPTED
+        except click.ClickException as error:
+            error.show()
+            code = FAILED
+        except Exception as error:
+            if "--debug" in arguments:
+                raise
+            code = _tell(error)
+        raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _tell(error: Exception) -> int:
+    """Say in one sentence what went wrong."""
+    from whence.cli.output import safe_lines  # noqa: PLC0415 - the sad path alone needs it
+
+    if isinstance(error, WhenceError):
+        message = str(error)
+    elif isinstance(error, OSError) and error.strerror:
+        about = f" {error.filename}" if error.filename else ""
+        message = f"cannot use{about}: {error.strerror}" if about else error.strerror
+    else:
+        message = (
+            f"unexpected {type(error).__name__}: {error}\n"
+            "This is a defect of whence. Run the same command with --debug and report what it prints."
+        )
+    click.echo(f"whence: {safe_lines(message)}", err=True)
+    return FAILED
+
+
+def _silence_stdout() -> None:
+    """Point standard output nowhere, so that the interpreter's own flush at exit does not complain again."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # not a file: nothing will be flushed to it
+        return
+
+
+@click.group(
+    cls=Whence,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`whence COMMAND --help` says more. Start with `whence demo`.",
+)
+@click.version_option(__version__, prog_name="whence", message="%(prog)s %(version)s")
+@shared_options
+def cli() -> None:
+    """Know why your AI said that: ask what was recorded, and look after it."""

@@ -1,0 +1,35 @@
+"""`whence annotate`: a remark about a run, output or record, which never edits what it is about."""
+
+from __future__ import annotations
+
+import click
+
+from whence.cli import output
+from whence.cli.common import choices, command, home_option, open_reader
+
+
+@command("annotate")
+@click.argument("id")
+@click.option("--flag", metavar="REASON", help="Why it should be reviewed.")
+@click.option(
+    "--status", metavar="WORD", help="Where the review stands: pending_review, approved, rejected."
+)
+@click.option("--note", metavar="TEXT", help="Free text.")
+@click.option("--by", metavar="NAME", help="Who says so.")
+def annotate(
+    id: str, flag: str | None, status: str | None, note: str | None, by: str | None
+) -> None:  # noqa: A002 - as help shows it
+    """Add a remark about a run, span, output or record.
+
+    The remark is a record of its own; what it is about stays as it is. Give at least one of --flag, --status and --note.
+    """
+    if flag is None and status is None and note is None:
+        raise click.UsageError("the remark says nothing; give --flag, --status or --note")
+    with open_reader() as reader:
+        remark = reader.annotate(id, flag=flag, status=status, note=note, by=by)
+    if choices().json:
+        output.print_json({"id": remark, "target": id})
+    else:
+        output.print_lines(
+            [f"noted as {remark}; `whence why {output.text.printable(id)}{home_option()}` shows it"]
+        )

@@ -1,0 +1,37 @@
+"""`whence completion`: the script that teaches a shell to complete the command line."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from whence.cli import output
+from whence.cli.common import choices, command
+
+SHELLS = ("bash", "zsh", "fish")
+_HINTS = {
+    "bash": 'eval "$(whence completion bash)"   in ~/.bashrc',
+    "zsh": 'eval "$(whence completion zsh)"   in ~/.zshrc',
+    "fish": "whence completion fish > ~/.config/fish/completions/whence.fish",
+}
+
+
+@command("completion")
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    bash    eval "$(whence completion bash)"     in ~/.bashrc
+    zsh     eval "$(whence completion zsh)"      in ~/.zshrc
+    fish    whence completion fish > ~/.config/fish/completions/whence.fish
+    """  # noqa: D301 - `\b` is how click is told to leave the lines as they are
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"click cannot complete {shell}")
+    script = kind(context.find_root().command, {}, "whence", "_WHENCE_COMPLETE").source()
+    if choices().json:
+        output.print_json({"shell": shell, "install": _HINTS[shell], "script": script})
+    else:
+        click.echo(script)

@@ -1,0 +1,113 @@
+"""`whence runs`: the list of runs, latest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from whence.cli import figures, filtering, output
+from whence.cli.common import choices, command, home_option, open_reader
+
+if TYPE_CHECKING:
+    from whence.query.page import Page
+    from whence.store.rows import RunRow
+
+SHORT_ID = 16
+"""Digits of a run id that a terminal shows: the millisecond and 12 random bits. Every command takes them for the whole."""
+
+
+@command("runs")
+@click.argument("filter", required=False, default="", metavar="[FILTER]")
+@click.option("--project", metavar="NAME", help="Runs of this project.")
+@click.option(
+    "--status", metavar="WORD", help="running, complete, failed, incomplete or cancelled."
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most runs to show."
+)
+@click.option("--after", metavar="CURSOR", help="Go on behind a page; `next` of its JSON.")
+@click.option(
+    "--order",
+    metavar="FIELD",
+    default="",
+    help="A field; -FIELD for the largest first. Latest first if not given.",
+)
+def runs(
+    filter: str, project: str | None, status: str | None, limit: int, after: str | None, order: str
+) -> None:  # noqa: A002 - the word of the public API
+    """List runs, latest first.
+
+    FILTER is an expression of the filter language, for example:
+
+    \b
+    whence runs 'status = "failed" and started > now - 24h'
+    whence runs 'decision.confidence < 0.6 and score("META-12") < 2'
+    """  # noqa: D301 - `\b` is how click is told to leave the lines as they are
+    said = {"project": project, "status": status}
+    parts = [
+        f"{name} = {filtering.quote(value)}" for name, value in said.items() if value is not None
+    ]
+    whole = filtering.combined("runs", filter, parts)
+    with open_reader() as reader:
+        page = reader.runs(whole, order=order, limit=limit, after=after)
+    if choices().json:
+        output.print_json({"items": page.to_dicts(), "next": page.next})
+        return
+    print_runs(page.items)
+    if not page.items:
+        output.note("no run satisfies this" if whole else "no runs yet")
+    _tell_next(page)
+
+
+def print_runs(rows: list[RunRow]) -> None:
+    """Print runs as a table; columns in which no run has a value are left out."""
+    zone, started = figures.times([row.started_ns for row in rows])
+    short = output.is_terminal()
+    table: list[tuple[output.Column, list[Any]]] = [
+        (output.Column("id", whole=True), [row.id[:SHORT_ID] if short else row.id for row in rows]),
+        (output.Column("name"), [row.name for row in rows]),
+        (output.Column("project"), [row.project for row in rows]),
+        (output.Column("external id"), [row.external_id for row in rows]),
+        (output.Column("status", state=True), [row.status for row in rows]),
+        (output.Column(f"started ({zone})" if zone else "started", whole=True), list(started)),
+        (
+            output.Column("took", right=True),
+            [_or_none(row.duration_ms, output.text.duration) for row in rows],
+        ),
+        (output.Column("decisions", right=True), [row.decisions or None for row in rows]),
+        (output.Column("calls", right=True), [row.generations or None for row in rows]),
+        (
+            output.Column("tokens", right=True),
+            [_or_none(_total(row), figures.tokens) for row in rows],
+        ),
+        (
+            output.Column("cost", right=True),
+            [_or_none(row.cost_usd, output.text.money) for row in rows],
+        ),
+        (output.Column("errors", right=True), [row.errors or None for row in rows]),
+        (output.Column("lost", right=True), [row.lost or None for row in rows]),
+        (output.Column("flagged", state=True), ["yes" if row.flagged else None for row in rows]),
+    ]
+    shown = [
+        (column, cells) for column, cells in table if any(cell not in {None, ""} for cell in cells)
+    ]
+    if shown:
+        output.print_table(
+            [column for column, _ in shown], list(zip(*(cells for _, cells in shown), strict=True))
+        )
+
+
+def _or_none(value: float | None, form: Any) -> str | None:
+    return None if value is None else form(value)
+
+
+def _total(row: RunRow) -> int | None:
+    if row.input_tokens is None and row.output_tokens is None:
+        return None
+    return (row.input_tokens or 0) + (row.output_tokens or 0)
+
+
+def _tell_next(page: Page[RunRow]) -> None:
+    if page.next:
+        output.note(f"more: the same command with --after {page.next}{home_option()}")

@@ -1,0 +1,136 @@
+"""What every command takes and needs: its home, its form of output, and a reader over the store.
+
+`--home`, `--json` and `--debug` may stand before or behind the name of the command; behind wins.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+import click
+
+from whence import config
+from whence.errors import StoreError
+
+if TYPE_CHECKING:
+    from whence.log.home import Home
+    from whence.query.reader import Reader
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_KEY = "whence"
+
+
+class Choices:
+    """What was said by the options that every command has."""
+
+    def __init__(self) -> None:
+        self.home: str | None = None
+        self.json = False
+
+
+def choices() -> Choices:
+    """Return what the shared options of the running command say."""
+    meta = click.get_current_context().meta
+    return cast("Choices", meta.setdefault(_KEY, Choices()))
+
+
+def shared_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Give a command `--home`, `--json` and `--debug`."""
+    for option in (
+        click.option(
+            "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+        ),
+        click.option(
+            "--json",
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_note_json,
+            help="Print one JSON document.",
+        ),
+        click.option(
+            "--home",
+            metavar="PATH",
+            expose_value=False,
+            is_eager=True,
+            callback=_note_home,
+            help="The home folder; else WHENCE_HOME, else ./.whence.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _note_home(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        choices().home = value
+
+
+def _note_json(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click calls it so
+    if value:
+        choices().json = True
+
+
+def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Return a decorator that makes a function a command with the shared options."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def run(*arguments: Any, **keywords: Any) -> Any:
+            return function(*arguments, **keywords)
+
+        return click.command(name, **settings)(shared_options(run))
+
+    return decorate
+
+
+def home_path() -> Path:
+    """Return the path of the chosen home, whether it exists or not."""
+    return config.home_path(choices().home)
+
+
+def existing_home() -> Home:
+    """Return the chosen home.
+
+    Raises:
+        StoreError: There is no such folder.
+    """
+    from whence.log.home import Home  # noqa: PLC0415 - help does not need it
+
+    path = home_path()
+    if not path.is_dir():
+        message = (
+            f"there is no home at {path}: nothing was recorded there yet; "
+            "name another with --home or WHENCE_HOME, or run `whence demo`"
+        )
+        raise StoreError(message)
+    return Home(path)
+
+
+def open_reader() -> Reader:
+    """Return a reader over the chosen home or database, to be used in a `with`.
+
+    Raises:
+        StoreError: There is no such home.
+    """
+    from whence.query.reader import open_store  # noqa: PLC0415 - help does not need it
+
+    chosen = choices().home
+    if chosen and "://" in chosen:
+        return open_store(chosen)
+    return open_store(existing_home().root)
+
+
+def home_option() -> str:
+    """Return ` --home PATH` as the user gave it, or nothing: to be put behind commands that are proposed."""
+    chosen = choices().home
+    if chosen is None:
+        return ""
+    import shlex  # noqa: PLC0415 - a proposal alone needs it
+
+    return f" --home {shlex.quote(chosen)}"

@@ -1,0 +1,35 @@
+"""Puts the words of the command line together into one filter expression.
+
+Comes in: the filter a user wrote, and options such as `--project`. Goes out: text of the filter language. The user's part is checked on its own first, so
+that an error points into what the user wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from whence.query.filters import parse
+
+
+def quote(value: str) -> str:
+    """Return `value` as a text of the filter language."""
+    escaped = "".join(
+        f"\\{c}" if c in '"\\' else f"\\u{ord(c):04x}" if c < " " else c for c in value
+    )
+    return f'"{escaped}"'
+
+
+def combined(table: str, written: str, parts: Iterable[str] = ()) -> str:
+    """Return a filter that holds where the written one and all `parts` hold.
+
+    Raises:
+        FilterError: The written filter is wrong; the position is in it.
+    """
+    parse(written, table)
+    whole = [f"({written})"] if written.strip() else []
+    return " and ".join([*whole, *(f"({part})" for part in parts)])
+
+
+def one_of(field: str, values: Iterable[str]) -> str:
+    """Return a filter that holds where `field` is one of `values`."""
+    return f"{field} in ({', '.join(map(quote, values))})"
