@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from whence._version import __version__
 from whence.capture.api import (
     agent,
     current_run,
@@ -38,6 +37,7 @@ from whence.errors import (
 )
 
 if TYPE_CHECKING:
+    from whence._version import __version__
     from whence.capture.observe import observe
     from whence.capture.remote import resume, traceparent
     from whence.query.reader import Reader, open_store
@@ -81,6 +81,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "__version__": ("whence._version", "__version__"),
     "resume": ("whence.capture.remote", "resume"),
     "traceparent": ("whence.capture.remote", "traceparent"),
     "observe": ("whence.capture.observe", "observe"),

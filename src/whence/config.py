@@ -1,8 +1,9 @@
 """Every setting, read from the environment in this one place, and passed down from here as a struct.
 
-    WHENCE_HOME          the home folder; `.whence` in the working directory if unset
-    WHENCE_DISABLED      `1`, `true`, `yes` or `on` records nothing
-    WHENCE_DURABILITY    `process`, `group` or `record`
+    WHENCE_HOME              the home folder; `.whence` in the working directory if unset
+    WHENCE_DISABLED          `1`, `true`, `yes` or `on` records nothing
+    WHENCE_DURABILITY        `process`, `group` or `record`
+    WHENCE_COMPACT_AT_EXIT   `0` leaves archiving to the readers, however much was recorded
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether anything is recorded."""
     durability: Durability = "process"
     """How safe a record is when its call returns."""
+    compact_at_exit: bool = True
+    """Whether a process that ends with many segments waiting starts a compactor."""
 
 
 def from_environment() -> Settings:
@@ -45,6 +48,7 @@ def from_environment() -> Settings:
         home=home_path(None),
         enabled=not _is_true("WHENCE_DISABLED"),
         durability=check_durability(durability),
+        compact_at_exit=_is_true("WHENCE_COMPACT_AT_EXIT", unset=True),
     )
 
 
@@ -76,8 +80,10 @@ def check_durability(value: str) -> Durability:
     return cast("Durability", value)
 
 
-def _is_true(name: str) -> bool:
+def _is_true(name: str, *, unset: bool = False) -> bool:
     value = os.environ.get(name, "").strip().lower()
+    if not value:
+        return unset
     if value in _TRUE:
         return True
     if value in _FALSE:

@@ -86,7 +86,9 @@ def hostile(home):
         stage.event(HOSTILE)
         stage.flag(HOSTILE)
         stage.tag(HOSTILE)
-        stage.record_tool_call(HOSTILE) if hasattr(stage, "record_tool_call") else None
+        stage.tool_call(HOSTILE, output=HOSTILE, error=HOSTILE)
+        stage.transformation(HOSTILE, method=HOSTILE)
+        stage.record_generation(model=HOSTILE, messages=[{"role": "user", "content": HOSTILE}])
         run.output(HOSTILE, summary=HOSTILE, value=HOSTILE)
         run.link("used", HOSTILE, source=run.id)
     whence.flush()

@@ -8,6 +8,7 @@ Source: requirement document 2 (self-edges and cycles are refused when a relatio
 
 from __future__ import annotations
 
+import os
 import threading
 
 from whence.errors import LinkError
@@ -22,6 +23,10 @@ class Edges:
         self._later: dict[str, set[str]] = {}
         self._count = 0
         self._lock = threading.RLock()  # a finalizer may link while this thread does
+
+    def release(self) -> None:
+        """Take a new lock in a forked child: another thread of the parent may have held the old one."""
+        self._lock = threading.RLock()
 
     def add(self, earlier: str, later: str, kind: str) -> None:
         """Remember an edge.
@@ -60,3 +65,6 @@ class Edges:
 
 
 edges = Edges()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=edges.release)

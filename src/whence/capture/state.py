@@ -120,6 +120,7 @@ def configure(
         home=config.home_path(home),
         enabled=enabled and loaded.enabled,
         durability=config.check_durability(durability if durability != "process" else loaded.durability),
+        compact_at_exit=loaded.compact_at_exit,
     )
     if current.writer is not None:
         current.writer.close()
@@ -173,9 +174,15 @@ def _takes_path(redact: Redact) -> bool:
 
 
 def _at_exit() -> None:
-    if current.writer is not None:
-        current.writer.close()
-        guard_losses()
+    writer = current.writer
+    if writer is None:
+        return
+    writer.close()
+    guard_losses()
+    if writer.serial > 1 and (current.settings is None or current.settings.compact_at_exit):
+        from whence.capture import handover  # noqa: PLC0415 - only for programs that recorded much
+
+        handover.start_compactor_if_due(writer.home)
 
 
 def _after_fork() -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
-from whence.query import text
-from whence.record.codec import AnyRecord
-from whence.record.decision import Decision, Factor
+from whence.query import text, treetext
+from whence.query.treetext import failure
 from whence.record.event import Event, Foreign, Gap
-from whence.record.generation import Generation, ToolCall, Transformation
-from whence.record.link import Link
+from whence.record.generation import Generation, ToolCall
 from whence.record.run import RunEnded, RunStarted, Update
-from whence.record.score import Annotation, Output, Score
+from whence.record.score import Score
 from whence.record.source import Source
 from whence.record.span import SpanEnded, SpanStarted
+from whence.store.project import Projection
+
+if TYPE_CHECKING:
+    from whence.record.codec import AnyRecord
+    from whence.store.rows import PointRow
+
+_WIDTH = 160
 
 TABLE_OF_KIND = {
     "run_started": "runs",
@@ -43,9 +47,34 @@ def kind_of(record: AnyRecord) -> str:
 
 
 def gist(record: AnyRecord) -> str:
-    """Return what a record says, in one printable line without its kind."""
-    said = _SAID.get(type(record), _nothing)(record)
+    """Return what a record says, in one printable line."""
+    match record:
+        case RunStarted():
+            said = [record.name, f"({record.project})" if record.project else ""]
+        case RunEnded() | SpanEnded():
+            problem = failure(record.error)
+            said = [record.status, _took(record.duration_ns), problem]
+        case SpanStarted():
+            said = [record.span_kind, record.name]
+        case Update():
+            said = [", ".join([*(record.tags or ()), *(record.attributes or ())])]
+        case _:
+            said = [_described(record)]
     return text.printable(" ".join(part for part in said if part))
+
+
+def _described(record: AnyRecord) -> str:
+    """Return what the row says that the record becomes."""
+    table = TABLE_OF_KIND.get(kind_of(record))
+    if table is None:
+        return ""
+    projection = Projection()
+    projection.add(record, "", 0)
+    return treetext.describe(cast("PointRow", projection.points[table][0]), _WIDTH)
+
+
+def _took(duration_ns: int | None) -> str:
+    return "" if duration_ns is None else text.duration(duration_ns / 1e6)
 
 
 def state_of(record: AnyRecord) -> str:
@@ -63,93 +92,3 @@ def state_of(record: AnyRecord) -> str:
             return "error"
         case _:
             return ""
-
-
-def _nothing(_record: AnyRecord) -> list[str]:
-    return []
-
-
-def _value(value: Any) -> str:
-    return text.printable(value, 80)
-
-
-def _named(name: str, value: float | None) -> str:
-    return "" if value is None else f"{name} {text.number(value)}"
-
-
-def _took(duration_ns: int | None) -> str:
-    return "" if duration_ns is None else text.duration(duration_ns / 1e6)
-
-
-def _decision(record: Decision) -> list[str]:
-    return [
-        f"{record.name} = {_value(record.what)}",
-        _named("confidence", record.confidence),
-        f"because {record.why}" if record.why else "",
-    ]
-
-
-def _factor(record: Factor) -> list[str]:
-    return [
-        f"{record.name} = {_value(record.raw_value)}",
-        _named("contribution", record.contribution),
-        record.reasoning,
-    ]
-
-
-def _source(record: Source) -> list[str]:
-    word = "kept" if record.kept else "dropped"
-    return [
-        word,
-        f"{record.source_type} {record.title or record.source_key}",
-        f"({record.reason})" if record.reason else "",
-    ]
-
-
-def _generation(record: Generation) -> list[str]:
-    return [
-        record.model or "",
-        record.status,
-        _took(record.duration_ns),
-        text.money(record.cost_usd) if record.cost_usd is not None else "",
-    ]
-
-
-def _tool_call(record: ToolCall) -> list[str]:
-    return [record.tool_name, record.status, _took(record.duration_ns)]
-
-
-def _score(record: Score) -> list[str]:
-    passed = "" if record.passed is None else "passed" if record.passed else "failed"
-    limit = "" if record.threshold is None else f"(threshold {text.number(record.threshold)})"
-    return [f"{record.name} = {_value(record.value)}", limit, passed, record.feedback or ""]
-
-
-def _annotation(record: Annotation) -> list[str]:
-    return [
-        f"on {record.target}",
-        f"flag: {record.flag}" if record.flag else "",
-        f"status: {record.status}" if record.status else "",
-        record.note or "",
-    ]
-
-
-_SAID: dict[type, Callable[[Any], list[str]]] = {
-    RunStarted: lambda r: [r.name, f"({r.project})" if r.project else ""],
-    RunEnded: lambda r: [r.status, _took(r.duration_ns)],
-    SpanStarted: lambda r: [r.name],
-    SpanEnded: lambda r: [r.status, _took(r.duration_ns)],
-    Update: lambda r: [", ".join(r.tags or ()), ", ".join(r.attributes or ())],
-    Decision: _decision,
-    Factor: _factor,
-    Source: _source,
-    Generation: _generation,
-    ToolCall: _tool_call,
-    Transformation: lambda r: [r.name, r.method or ""],
-    Score: _score,
-    Output: lambda r: [r.output_id, r.summary],
-    Link: lambda r: [f"{r.source} {r.link_kind} {r.target}"],
-    Event: lambda r: [r.message],
-    Annotation: _annotation,
-    Gap: lambda r: [f"{r.lost} records lost: {r.reason}"],
-}

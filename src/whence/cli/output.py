@@ -49,6 +49,17 @@ _STYLES = {
 """The colour of a word in a column of states."""
 
 
+_HIGHLIGHTS = (
+    (r"\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b", "dim"),
+    (r"(?m)^ *(stage|step|agent|tool|retrieval|generation) ", "cyan"),
+    (r"\b(kept|passed|complete)\b", "green"),
+    (r"\b(failed|error|lost)\b", "red"),
+    (r"\b(dropped|rejected)\b", "yellow"),
+    (r"(?m)^\S.*$", "bold"),
+)
+"""What stands out in text that was laid out elsewhere."""
+
+
 class Column(msgspec.Struct, frozen=True):
     """One column of a table."""
 
@@ -112,8 +123,17 @@ def safe_lines(content: str) -> str:
 
 
 def print_text(content: str) -> None:
-    """Print text of several lines that was laid out already."""
-    print_lines([safe_lines(content)])
+    """Print text of several lines that was laid out already; a terminal colours the words of states."""
+    safe = safe_lines(content)
+    if not is_terminal():
+        print_lines([safe])
+        return
+    from rich.text import Text  # noqa: PLC0415 - plain output does without it
+
+    coloured = Text(safe)
+    for pattern, style in _HIGHLIGHTS:
+        coloured.highlight_regex(pattern, style)
+    console().print(coloured)
 
 
 def print_lines(lines: Sequence[str]) -> None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from whence import _clock
-from whence.log import segment
 from whence.record import codec
 from whence.record.event import Gap
 
@@ -113,6 +112,8 @@ class Writer:
         self._look_at_ns = 0  # when to look for a new day or losses to tell of: at once
         self._syncs = durability != "process"
         self._unsettled = self._syncs
+        from whence.log import segment  # noqa: PLC0415 - importing whence has to be quick
+
         self._name = segment.new_writer_name()
         self._unsynced = 0
         self._syncer: threading.Thread | None = None
@@ -225,6 +226,8 @@ class Writer:
     def _rotate(self, now_ns: int) -> None:
         if self._fd < 0 and now_ns < self._retry_at_ns:
             raise OSError(0, self._cause)
+        from whence.log import segment  # noqa: PLC0415 - loaded already, by `__init__`
+
         self._leave_segment()
         serial = self.serial + 1
         day = segment.today(now_ns)

@@ -288,16 +288,12 @@ class Reader:
             SqlError: The query failed or was stopped at a limit.
             StoreError: This store takes no SQL.
         """  # noqa: DOC502
-        from whence.query import sqlrun  # noqa: PLC0415
+        from whence.query import sqlrun, sqltables  # noqa: PLC0415 - only those who write SQL pay for it
 
-        setup = getattr(self.store, "sql_setup", None)
-        if setup is None:
-            raise StoreError(
-                "SQL needs the DuckDB store: pip install 'whence[cli]', and open the home without memory=True"
+        with sqltables.prepared(self.store) as setup:
+            return sqlrun.run_guarded(
+                setup, text, timeout_s=timeout_s, memory_limit_mb=memory_limit_mb, max_rows=max_rows
             )
-        return sqlrun.run_guarded(
-            setup(), text, timeout_s=timeout_s, memory_limit_mb=memory_limit_mb, max_rows=max_rows
-        )
 
     def blob(self, sha256: str) -> bytes:
         """Return the bytes of a large or binary value.

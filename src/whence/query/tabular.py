@@ -88,7 +88,7 @@ def _column(rows: Sequence[Sequence[Any]], place: int, kind: str) -> list[Any]:
         case "tags":
             return [None if cell is None else [_unicode(item) for item in cell] for cell in cells]
         case "integer":
-            return [cell if cell in _INT64 else None for cell in cells]
+            return [cell if isinstance(cell, int) and cell in _INT64 else None for cell in cells]
         case "number":
             return [None if cell is None else float(cell) for cell in cells]
         case _:

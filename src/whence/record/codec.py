@@ -7,6 +7,7 @@ upgraded, its unknown keys are set aside in `extra`, and `encode` writes them ba
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, TypeAlias, cast
 
@@ -51,7 +52,6 @@ KINDS: dict[str, type[Record]] = {
 }
 """The word in `kind` to its struct."""
 
-_decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 _plain = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 encode_json = _encoder.encode
@@ -74,6 +74,12 @@ def encode(record: Record) -> bytes:
     return _encoder.encode(head | plain)
 
 
+@functools.cache
+def _decoder() -> msgspec.json.Decoder[AnyRecord]:
+    """Return the decoder of all kinds, made when the first record is read: writing needs none."""
+    return msgspec.json.Decoder(AnyRecord)
+
+
 def decode(line: bytes) -> AnyRecord:
     """Return the record on one line of a log.
 
@@ -81,7 +87,7 @@ def decode(line: bytes) -> AnyRecord:
         RecordError: The line is not JSON, not an object, or lacks what a record of its kind must have.
     """
     try:
-        record = _decoder.decode(line)
+        record = _decoder().decode(line)
     except (msgspec.DecodeError, RecursionError, ValueError):
         return _decode_slowly(line)
     if record.v != FORMAT_VERSION or type(record) is Foreign:

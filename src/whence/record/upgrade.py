@@ -32,7 +32,9 @@ def _from_0(old: dict[str, Any]) -> dict[str, Any]:
     new = {**old, "v": 1}
     new.setdefault("seq", 0)
     if isinstance(old.get("time"), (int, float)):
-        new["ts"] = _clock.format_ns(round(new.pop("time") * 1_000_000_000))
+        seconds = new.pop("time")
+        whole = int(seconds)  # apart, because a float has no room for today's seconds and nanoseconds
+        new["ts"] = _clock.format_ns(whole * 1_000_000_000 + round((seconds - whole) * 1_000_000_000))
     if "run_id" in old:
         new["run"] = new.pop("run_id")
     if "span_id" in old:

@@ -25,7 +25,7 @@ from whence.log.catalog import Batch, Catalog, Part
 from whence.log.home import Home
 from whence.log.reader import Problem
 from whence.log.segment import SegmentName
-from whence.store import columns
+from whence.store import columns, load
 from whence.store.load import Tail
 from whence.store.project import Projection, RunState, SpanState, run_row, span_row
 from whence.store.rows import TABLES, TIME_FIELD, Row
@@ -201,7 +201,7 @@ def _batches(finished: list[tuple[SegmentName, int]]) -> list[list[tuple[Segment
 def _archive(
     home: Home, catalog: Catalog, batch: list[tuple[SegmentName, int]], step: Callable[[str], None]
 ) -> tuple[Catalog, CompactReport]:
-    projection, problems, records = Projection(), list[Problem](), 0
+    projection, problems, records = Projection(load.start_finder(home)), list[Problem](), 0
     for name, _ in batch:
         records += Tail(home, name).read_into(projection, problems)
     number = max((b.number for b in catalog.batches), default=0) + 1

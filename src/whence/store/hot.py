@@ -45,7 +45,7 @@ class HotTables:
         self._home = home
         self._catalog = catalog
         self._connection = connection
-        self._projection = Projection()
+        self._projection = Projection(load.start_finder(home))
         self._tails: dict[str, Tail] = {}
         self._live: frozenset[str] = frozenset()
         self._left_runs: dict[str, RunState] = {}

@@ -16,7 +16,8 @@ from whence.log.resolve import Resolver
 from whence.log.segment import SegmentName
 from whence.record import codec
 from whence.record.codec import AnyRecord
-from whence.store.project import Projection
+from whence.record.span import SpanStarted
+from whence.store.project import FindStart, Projection
 
 
 class Tail:
@@ -96,6 +97,28 @@ def resolver_of(path: Path) -> Resolver:
     return Resolver(fetch)
 
 
+def start_finder(home: Home) -> FindStart:
+    """Return a function that finds a span's start in the earlier segments of the same writer, latest first."""
+
+    def find(run: str, span: str, asking: str) -> SpanStarted | None:
+        name = segment.parse_name(asking)
+        if name is None:
+            return None
+        earlier = [
+            other for other in segment.iter_all(home) if other.writer == name.writer and other.n < name.n
+        ]
+        for other in reversed(earlier):
+            path = other.path_in(home)
+            for line in reader.iter_lines(path):
+                if span.encode() in line.content and b'"span_started"' in line.content:
+                    record, _ = resolver_of(path).resolve(line.offset, codec.decode(line.content))
+                    if isinstance(record, SpanStarted) and (record.run, record.span) == (run, span):
+                        return record
+        return None
+
+    return find
+
+
 def read_run(home: Home, run_id: str, places: dict[str, list[int]]) -> Projection:
     """Return the projection of one run, read from the stretches of the log where it stands.
 
@@ -104,12 +127,11 @@ def read_run(home: Home, run_id: str, places: dict[str, list[int]]) -> Projectio
         run_id: The run.
         places: Segment name to the offsets of its first and last line.
     """
-    projection = Projection()
+    projection = Projection(start_finder(home))
     wanted = run_id.encode()
-    for name, (begin, end) in places.items():
-        parsed = segment.parse_name(name)
-        if parsed is None:
-            continue
+    known = {parsed: place for name, place in places.items() if (parsed := segment.parse_name(name)) is not None}
+    for parsed in sorted(known):
+        name, (begin, end) = str(parsed), known[parsed]
         path = parsed.path_in(home)
         if not path.exists():
             continue

@@ -16,7 +16,7 @@ from whence.log.home import Home
 from whence.log.reader import Problem
 from whence.store import match
 from whence.store.base import Abilities, Key, Measure, Order, key_of
-from whence.store.load import Tail
+from whence.store.load import Tail, start_finder
 from whence.store.predicate import ALWAYS, Predicate
 from whence.store.project import POINT_TABLES, Projection, run_row, span_row
 from whence.store.rows import TABLES, TIME_FIELD, Row, RunRow
@@ -29,7 +29,7 @@ class MemoryStore:
 
     def __init__(self, home: Home | None = None) -> None:
         self.home = home
-        self._projection = Projection()
+        self._projection = Projection(start_finder(home) if home else None)
         self._tails: dict[str, Tail] = {}
         self._problems: list[Problem] = []
         self._rows: dict[str, list[Row]] = {table: [] for table in TABLES}

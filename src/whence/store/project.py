@@ -26,6 +26,8 @@ from whence.record.span import SpanEnded, SpanStarted
 from whence.store import rows as r
 
 _parse = _clock.parse_ns
+FindStart = Callable[[str, str, str], SpanStarted | None]
+"""Gets run, span and the segment that asks; returns the span's start from an earlier segment."""
 
 
 class SpanState(msgspec.Struct):
@@ -64,9 +66,15 @@ class RunState(msgspec.Struct):
 
 
 class Projection:
-    """Rows gathered from records. Feed it in the order of the log; a later call adds to what is there."""
+    """Rows gathered from records. Feed it in the order of the log; a later call adds to what is there.
 
-    def __init__(self) -> None:
+    Args:
+        find_start: Finds a span's start in segments before the one given, for the few that began before a rotation.
+    """
+
+    def __init__(self, find_start: FindStart | None = None) -> None:
+        self._find_start = find_start
+        self._found_starts: dict[tuple[str, str], SpanStarted | None] = {}
         self.points: dict[str, list[r.Row]] = {table: [] for table in POINT_TABLES}
         self.runs: dict[str, RunState] = {}
         self.spans: dict[tuple[str, str], SpanState] = {}
@@ -132,9 +140,9 @@ class Projection:
         table, make = build
         if kind is ToolCall and record.input is None and record.span:
             # Capture leaves out what the span's start has said already.
-            span = self.spans.get((record.run, record.span))
-            if span is not None and span.start is not None and span.start.span_kind == "tool":
-                record = msgspec.structs.replace(record, input=span.start.input)
+            start = self._start_of(record.run, record.span, segment)
+            if start is not None and start.span_kind == "tool":
+                record = msgspec.structs.replace(record, input=start.input)
         common = {
             "id": record.id or f"{segment}:{record.seq}",
             "run": record.run,
@@ -146,6 +154,17 @@ class Projection:
         row = make(record, common)
         self.points[table].append(row)
         _count(state, record)
+
+
+    def _start_of(self, run: str, span: str, segment: str) -> SpanStarted | None:
+        key = (run, span)
+        known = self.spans.get(key)
+        if known is not None and known.start is not None:
+            return known.start
+        if key not in self._found_starts:
+            find = self._find_start
+            self._found_starts[key] = find(run, span, segment) if find is not None else None
+        return self._found_starts[key]
 
 
 def _count(state: RunState, record: Any) -> None:

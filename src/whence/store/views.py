@@ -78,11 +78,12 @@ REQUIREMENT_VIEWS: dict[str, str] = {
             SELECT run, avg(value) FILTER (WHERE name <> 'overall') AS mean_score,
                 max(value) FILTER (WHERE name = 'overall') AS overall,
                 bool_and(passed) FILTER (WHERE name = 'overall') AS overall_passed,
-                json_group_object(name, value) FILTER (WHERE name <> 'overall') AS principle_scores,
                 list(name ORDER BY name) FILTER (WHERE name <> 'overall' AND value < 2) AS gaps,
                 list(name ORDER BY name) FILTER (WHERE name <> 'overall' AND value >= 2) AS strengths,
                 max(iteration) AS iterations
             FROM last_score GROUP BY run
+        ), principle AS (
+            SELECT run, json_group_object(name, value) AS scores FROM last_score WHERE name <> 'overall' GROUP BY run
         ), failures AS (
             SELECT run, count(*) AS failures FROM scores WHERE name = 'overall' AND NOT passed GROUP BY run
         ), report AS (
@@ -103,13 +104,13 @@ REQUIREMENT_VIEWS: dict[str, str] = {
             (SELECT seconds FROM stage s WHERE s.run = r.id AND s.name = 'quality_gate') AS quality_gate_duration,
             e.collected AS evidence_collected, e.passed AS evidence_passed, e.collected - e.passed AS evidence_filtered,
             m.model AS synthesis_model, m.input_tokens AS synthesis_input_tokens, m.output_tokens AS synthesis_output_tokens,
-            m.cost_usd AS synthesis_cost_usd, g.principle_scores AS principle_scores,
+            m.cost_usd AS synthesis_cost_usd, coalesce(s.scores, CAST('{{}}' AS JSON)) AS principle_scores,
             coalesce(g.gaps, CAST([] AS VARCHAR[])) AS gap_principles,
             coalesce(g.strengths, CAST([] AS VARCHAR[])) AS strength_principles, coalesce(g.iterations, 1) AS iteration_count,
             coalesce(f.failures, 0) AS quality_gate_failures, p.path AS report_file_path, p.paths AS output_file_paths,
             r.flagged AS flagged_for_review, {_time("r.started_ns")} AS created_at, {_time("coalesce(r.ended_ns, r.started_ns)")} AS updated_at
         FROM runs r LEFT JOIN evidence e ON e.run = r.id LEFT JOIN model m ON m.run = r.id LEFT JOIN gate g ON g.run = r.id
-            LEFT JOIN failures f ON f.run = r.id LEFT JOIN report p ON p.run = r.id""",
+            LEFT JOIN principle s ON s.run = r.id LEFT JOIN failures f ON f.run = r.id LEFT JOIN report p ON p.run = r.id""",
     "trace_quality_gaps": """
         SELECT trace_id, project_id, intent, domain, report_type, overall_quality_score, quality_gate_passed, gap_principles,
             principle_scores, started_at, project_name

@@ -96,6 +96,7 @@ def tail(filter: str, run_id: str | None, kind: str | None, last: int, *, follow
     shown then. With --json each record is one line of JSON.
     """
     from whence.cli.follow import Follower, last_records  # noqa: PLC0415 - help does not need it
+    from whence.query.find import find_run  # noqa: PLC0415
 
     home = existing_home()
     table, kinds = _of_kind(kind)
@@ -103,7 +104,7 @@ def tail(filter: str, run_id: str | None, kind: str | None, last: int, *, follow
     reader = open_reader() if filter.strip() or run_id else None
     try:
         wanted = Wanted(
-            run=reader.run(run_id).run.id if reader and run_id else None,
+            run=find_run(reader.store, run_id) if reader and run_id else None,
             table=table,
             kinds=kinds,
             filter=filter,

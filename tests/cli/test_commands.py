@@ -1,0 +1,240 @@
+"""Each command answers about a real home: as text without a trace of markup, and as one JSON document."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from whence.cli.app import COMMANDS
+from whence.cli.commands.retain import Days
+
+
+def test_runs_lists_the_latest_first_and_filters(ask, ask_json, recorded):
+    """The filter, --project and --status narrow the list; ids are whole in a pipe."""
+    everything = ask_json("runs")["items"]
+    assert [run["id"] for run in everything] == [recorded.failed, recorded.bold, recorded.calm]
+
+    chosen = ask_json("runs", "decision.confidence > 0.5", "--project", "sky", "--status", "complete")
+    assert [run["id"] for run in chosen["items"]] == [recorded.bold]
+
+    assert recorded.calm in ask("runs").stdout
+
+
+def test_runs_are_paged(ask, ask_json, recorded):
+    """`next` continues behind the page before, and a cursor of another question is refused."""
+    first = ask_json("runs", "--limit", "2")
+    second = ask_json("runs", "--limit", "2", "--after", first["next"])
+
+    assert [run["id"] for run in second["items"]] == [recorded.calm]
+    assert second["next"] is None
+    assert f"--after {first['next']}" in ask("runs", "--limit", "2").stderr
+    assert ask("runs", "--order", "name", "--after", first["next"]).exit_code == 2
+
+
+def test_runs_in_an_order(ask_json, recorded):
+    """--order takes a field of runs, with `-` for the largest first."""
+    items = ask_json("runs", "--order", "started_ns")["items"]
+
+    assert [run["id"] for run in items] == [recorded.calm, recorded.bold, recorded.failed]
+
+
+@pytest.mark.parametrize("named", ["calm", "external", "output", "prefix"])
+def test_show_takes_any_id(ask, recorded, named):
+    """A run is shown by its id, its external id, the id of its output, or its first digits."""
+    names = {
+        "calm": recorded.calm,
+        "external": "trc_0",
+        "output": "forecast-0",
+        "prefix": recorded.calm[:20],
+    }
+
+    result = ask("show", names[named])
+
+    assert result.exit_code == 0
+    assert all(word in result.stdout for word in ("weather", "collect", "judge", "mood"))
+
+
+def test_show_as_json_is_the_whole_tree(ask_json, recorded):
+    """The document holds the run and everything below it."""
+    tree = ask_json("show", recorded.calm)
+
+    assert tree["run"]["id"] == recorded.calm
+    assert "forecast-0" in json.dumps(tree)
+
+
+def test_why_tells_what_was_decided_and_what_was_not(ask, ask_json, recorded):
+    """The chosen option, the reason, and the dropped source are in the answer."""
+    said = ask("why", "forecast-0").stdout
+
+    assert all(word in said for word in ("mood", "calm", "The wind says so.", "other"))
+    assert "mood" in json.dumps(ask_json("why", "forecast-0"))
+
+
+def test_compare_says_where_two_runs_part(ask, ask_json, recorded):
+    """The first divergence is the decision that differs."""
+    result = ask("compare", recorded.calm, recorded.bold)
+
+    assert result.exit_code == 0
+    assert "mood" in result.stdout
+    assert "calm" in json.dumps(ask_json("compare", recorded.calm, recorded.bold))
+
+
+def test_stats_groups(ask, ask_json, recorded):
+    """Rows of a table are counted by the fields that are named."""
+    answer = ask_json("stats", "--table", "decisions", "--by", "name", "--window", "all")
+
+    assert "mood" in json.dumps(answer)
+    assert "mood" in ask("stats", "--table", "decisions", "--by", "name", "--by", "run.project").stdout
+
+
+def test_graph_is_a_list_or_dot(ask, ask_json, recorded):
+    """Lineage is edges for people, DOT for Graphviz, and JSON for programs."""
+    assert "forecast-0" in ask("graph", "forecast-0").stdout
+    dot = ask("graph", "forecast-0", "--dot").stdout
+    assert dot.startswith("digraph")
+    assert '"north" -> "forecast-0"' in dot
+    assert "north" in json.dumps(ask_json("graph", "forecast-0"))
+
+
+def test_sql_prints_a_table_csv_or_json(ask, ask_json, recorded):
+    """One SELECT gives rows in three forms, and says when there are more."""
+    query = "SELECT name, confidence FROM decisions ORDER BY confidence"
+
+    table = ask("sql", query)
+    assert table.stdout.splitlines()[0].split() == ["name", "confidence"]
+    assert "(2 rows)" in table.stderr
+    rows = list(csv.reader(io.StringIO(ask("sql", query, "--csv").stdout)))
+    assert rows == [["name", "confidence"], ["mood", "0.4"], ["mood", "0.65"]]
+    answer = ask_json("sql", query, "--max-rows", "1")
+    assert answer["rows"] == [{"name": "mood", "confidence": 0.4}]
+    assert answer["truncated"]
+    assert "more than these 1 rows" in ask("sql", query, "--max-rows", "1").stderr
+
+
+def test_sql_reads_standard_input_and_refuses_writes(ask, recorded):
+    """`-` is the query on standard input; anything but one SELECT is refused with exit code 2."""
+    assert "3" in ask("sql", "-", text="SELECT count(*) AS n FROM runs").stdout
+    refused = ask("sql", "DELETE FROM runs")
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("whence: ")
+
+
+def test_csv_cells_are_no_formulas(ask, recorded):
+    """A text that a spreadsheet would run gets an apostrophe; a negative number stays a number."""
+    result = ask("sql", "SELECT '=HYPERLINK(1)' AS a, -1 AS b, '+1' AS c", "--csv")
+
+    assert result.stdout.splitlines()[1] == "'=HYPERLINK(1),-1,'+1"
+
+
+def test_annotate_adds_a_remark(ask, ask_json, recorded):
+    """The remark is a record of its own and shows as a flag on its run."""
+    remark = ask_json("annotate", recorded.calm, "--flag", "odd", "--note", "look again", "--by", "ann")
+
+    assert remark["target"] == recorded.calm
+    [run] = ask_json("runs", "flagged")["items"]
+    assert run["id"] == recorded.calm
+    assert ask("annotate", recorded.calm).exit_code == 2
+
+
+def test_tail_shows_the_last_records_in_order(ask, recorded):
+    """-n takes the newest of all segments, oldest of them first."""
+    lines = ask("tail", "--no-follow", "-n", "3").stdout.splitlines()
+
+    assert len(lines) == 3
+    assert "run_ended" in lines[-1]
+    assert "failed" in lines[-1]
+
+
+def test_tail_narrows_by_run_kind_and_filter(ask, recorded):
+    """A filter is about the table of --kind, and about runs without it."""
+
+    def tail(*arguments):
+        result = ask("tail", "--no-follow", "-n", "100", "--json", *arguments)
+        assert result.exit_code == 0, result.stderr
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    decisions = tail("--kind", "decisions")
+    assert {record["kind"] for record in decisions} == {"decision"}
+    assert [r["what"] for r in tail("--kind", "decision", "confidence > 0.5")] == ["bold"]
+    assert {r["run"] for r in tail("--run", "trc_0")} == {recorded.calm}
+    assert {r["run"] for r in tail('status = "failed"')} == {recorded.failed}
+    assert [r["kind"] for r in tail("--kind", "run_started")] == ["run_started"] * 3
+
+
+def test_tail_knows_its_kinds(ask, recorded):
+    """A kind that does not exist is refused with the list of those that do."""
+    result = ask("tail", "--no-follow", "--kind", "thought")
+
+    assert result.exit_code == 2
+    assert "decision" in result.stderr
+
+
+def test_compact_rebuild_and_doctor_look_after_the_home(ask, ask_json, recorded):
+    """Nothing changes in the answers, whatever is done to the archive."""
+    before = ask_json("runs")
+
+    assert ask("doctor", "--fail-on", "note").exit_code == 0
+    assert "compact" in ask("compact").stdout
+    assert ask("rebuild").exit_code == 0
+    assert ask_json("runs") == before
+    assert ask_json("doctor")["records"]["run_started"] == 3
+
+
+def test_doctor_exits_with_one_when_asked_to(ask, ask_json, recorded):
+    """A foreign line is a warning: --fail-on warning and note fail, error does not."""
+    segment = next(recorded.home.glob("log/*/*.jsonl"))
+    with segment.open("ab") as file:
+        file.write(b"printed by mistake\n")
+
+    assert ask("doctor").exit_code == 0
+    assert ask("doctor", "--fail-on", "error").exit_code == 0
+    assert ask("doctor", "--fail-on", "warning").exit_code == 1
+    assert ask("doctor", "--fail-on", "note").exit_code == 1
+    assert ask_json("doctor")["findings"][0]["kind"] == "foreign_lines"
+
+
+@pytest.mark.parametrize(("said", "days"), [("30", 30), ("30d", 30), ("4w", 28), ("1 week", 7)])
+def test_ages_are_days_or_weeks(said, days):
+    """`30d` and `4w` are numbers of days."""
+    assert Days().convert(said, None, None) == days
+
+
+def test_retain_has_nothing_to_do_on_a_young_home(ask, ask_json, recorded):
+    """Everything is of today, so nothing goes, and a wrong age is refused."""
+    assert ask_json("retain", "--keep", "1d", "--dry-run")["segments"] == 0
+    assert "nothing is older" in ask("retain", "--keep", "1d", "--yes").stdout
+    assert ask("retain", "--keep", "soon").exit_code == 2
+    assert ask("retain", "--keep", "0").exit_code == 2
+    assert ask("retain").exit_code == 2
+
+
+def test_export_writes_session_folders(ask, ask_json, recorded, tmp_path):
+    """Each run becomes a folder with its three files; two of one minute get names of their own."""
+    result = ask_json("export", "sessions", "--to", str(tmp_path / "out"))
+
+    assert len(result["sessions"]) == 3
+    folders = sorted((tmp_path / "out" / "sessions").iterdir())
+    assert len(folders) == 3
+    assert {file.name for file in folders[0].iterdir()} == {"manifest.yaml", "actions.jsonl", "summary.md"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(ask, shell):
+    """The script mentions the program, and no home is needed."""
+    result = ask("completion", shell, home=None)
+
+    assert result.exit_code == 0
+    assert "_WHENCE_COMPLETE" in result.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(ask, name):
+    """Help says what the command does in a sentence and names the shared options."""
+    result = ask(name, "--help", home=None)
+
+    assert result.exit_code == 0
+    assert "--home" in result.stdout or name == "export"
+    assert len(result.stdout.splitlines()[2].strip()) > 20
