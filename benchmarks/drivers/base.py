@@ -10,6 +10,8 @@ class Driver:
 
     PACE_MS = 1.0
     """Pause between runs, so that a recorder that exports later keeps up and drops nothing."""
+    SENDS = False
+    """Whether records go to the sink, and not into files."""
     DISABLED: dict[str, str] = {}  # noqa: RUF012 - a table that drivers replace, never change
     """Calls to time in the documented off state: what it is, and the statement; `d` is the driver."""
 

@@ -14,6 +14,7 @@ class D(Driver):
     """Spans are nested by context; structures become attributes as JSON text, since attributes hold no mappings."""
 
     PACE_MS = 10.0
+    SENDS = True
     DISABLED = {  # noqa: RUF012 - as in the base class
         "span": "with d.tracer.start_as_current_span('x'): pass",
         "set": "d.span.set_attribute('output', 'y')",

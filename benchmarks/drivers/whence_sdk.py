@@ -29,7 +29,7 @@ class D(Driver):
 
     VENV, UNIT, SINK = "whence", "runs, spans and one-call decisions", "file"
     IMPORT = "import whence"
-    PACE_MS = 1.0
+    PACE_MS, SENDS = 1.0, False
     RUNS = None
     SPANS_PER_RUN = 33
     DISABLED = {  # noqa: RUF012 - as in the base class

@@ -14,12 +14,15 @@ from itertools import count
 from whence import _clock
 
 _counter = count(int.from_bytes(os.urandom(3), "big"))
+_tail = count(int.from_bytes(os.urandom(10), "big"))
+_ODD = 0x9E37_79B9_7F4A_7C15_F39D | 1  # odd, so that multiplying by it is one-to-one; the golden ratio, so that steps spread
+_TAIL_MASK = (1 << 78) - 1
 
 
 def new_run_id() -> str:
     """Return a new 128-bit run id as 32 hex digits."""
     millis = _clock.wall_ns() // 1_000_000
-    tail = int.from_bytes(os.urandom(10), "big")
+    tail = next(_tail) * _ODD & _TAIL_MASK  # a step through all 78-bit numbers that no other process is likely to meet
     value = (
         (millis & 0xFFFF_FFFF_FFFF) << 80
         | 0x7 << 76
@@ -37,5 +40,6 @@ def new_id(now_ns: int) -> str:
 
 def reseed() -> None:
     """Start the counter at a new random place: called in a forked child, which would repeat its parent's ids."""
-    global _counter  # noqa: PLW0603 - one counter a process is the point
+    global _counter, _tail  # noqa: PLW0603 - one counter a process is the point
     _counter = count(int.from_bytes(os.urandom(3), "big"))
+    _tail = count(int.from_bytes(os.urandom(10), "big"))

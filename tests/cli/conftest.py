@@ -15,8 +15,12 @@ from whence.cli.app import cli
 if TYPE_CHECKING:
     from pathlib import Path
 
-HOSTILE = "\x1b[31mred\x1b]8;;http://evil\x07\x1b]52;c;aGk=\x07\u202egnp.exe\n2026 fake line[bold]\x9b1m"
-"""Colours, a link, a clipboard write, reversed text, a line of its own, rich markup, and a C1 control."""
+HOSTILE = (
+    "\x1b[31mred\x1b]8;;http://evil\x07\x1b]52;c;aGk=\x07\u202egnp.exe\n2026 fake line[bold]\x9b1m"
+)
+"""Colours, a link, a clipboard write, reversed text, a line of its own, rich markup, and a C1
+control.
+"""
 
 
 @pytest.fixture
@@ -80,7 +84,9 @@ def hostile(home):
     """A run in which every text is out to get the terminal."""
     whence.configure(home=home)
     with whence.run(HOSTILE, project=HOSTILE) as run, whence.stage(HOSTILE) as stage:
-        stage.decide(HOSTILE, HOSTILE, why=HOSTILE, options=[HOSTILE, "b"], inputs={HOSTILE: HOSTILE})
+        stage.decide(
+            HOSTILE, HOSTILE, why=HOSTILE, options=[HOSTILE, "b"], inputs={HOSTILE: HOSTILE}
+        )
         stage.source(HOSTILE, HOSTILE, reason=HOSTILE, kept=False)
         stage.score(HOSTILE, 1, feedback=HOSTILE)
         stage.event(HOSTILE)

@@ -1,4 +1,6 @@
-"""Each command answers about a real home: as text without a trace of markup, and as one JSON document."""
+"""Each command answers about a real home: as text without a trace of markup, and as one JSON
+document.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def test_runs_lists_the_latest_first_and_filters(ask, ask_json, recorded):
     everything = ask_json("runs")["items"]
     assert [run["id"] for run in everything] == [recorded.failed, recorded.bold, recorded.calm]
 
-    chosen = ask_json("runs", "decision.confidence > 0.5", "--project", "sky", "--status", "complete")
+    chosen = ask_json(
+        "runs", "decision.confidence > 0.5", "--project", "sky", "--status", "complete"
+    )
     assert [run["id"] for run in chosen["items"]] == [recorded.bold]
 
     assert recorded.calm in ask("runs").stdout
@@ -87,7 +91,9 @@ def test_stats_groups(ask, ask_json, recorded):
     answer = ask_json("stats", "--table", "decisions", "--by", "name", "--window", "all")
 
     assert "mood" in json.dumps(answer)
-    assert "mood" in ask("stats", "--table", "decisions", "--by", "name", "--by", "run.project").stdout
+    assert (
+        "mood" in ask("stats", "--table", "decisions", "--by", "name", "--by", "run.project").stdout
+    )
 
 
 def test_graph_is_a_list_or_dot(ask, ask_json, recorded):
@@ -131,7 +137,9 @@ def test_csv_cells_are_no_formulas(ask, recorded):
 
 def test_annotate_adds_a_remark(ask, ask_json, recorded):
     """The remark is a record of its own and shows as a flag on its run."""
-    remark = ask_json("annotate", recorded.calm, "--flag", "odd", "--note", "look again", "--by", "ann")
+    remark = ask_json(
+        "annotate", recorded.calm, "--flag", "odd", "--note", "look again", "--by", "ann"
+    )
 
     assert remark["target"] == recorded.calm
     [run] = ask_json("runs", "flagged")["items"]
@@ -218,7 +226,11 @@ def test_export_writes_session_folders(ask, ask_json, recorded, tmp_path):
     assert len(result["sessions"]) == 3
     folders = sorted((tmp_path / "out" / "sessions").iterdir())
     assert len(folders) == 3
-    assert {file.name for file in folders[0].iterdir()} == {"manifest.yaml", "actions.jsonl", "summary.md"}
+    assert {file.name for file in folders[0].iterdir()} == {
+        "manifest.yaml",
+        "actions.jsonl",
+        "summary.md",
+    }
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -87,7 +87,9 @@ def test_a_sound_log_has_figures_and_no_findings(place):
 
 
 def test_a_killed_writer_leaves_a_torn_tail_that_is_located(place):
-    """While the writer lives its half line is no finding; once it is dead it is a note with offset and length."""
+    """While the writer lives its half line is no finding; once it is dead it is a note with offset
+    and length.
+    """
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(place.root)], stdout=subprocess.PIPE, text=True
     )
@@ -154,7 +156,9 @@ def test_text_that_looks_like_a_blob_reference_is_none(place):
 
 
 def test_markers_catalog_and_log_are_held_against_each_other(place):
-    """A marker without a segment, a segment nobody lists and an archived segment that is gone are each found."""
+    """A marker without a segment, a segment nobody lists and an archived segment that is gone are
+    each found.
+    """
     first, second = write(place, event()), write(place, event())
     archive(place, name_of(first))
     (place.hot / name_of(second).replace("/", ".")).unlink()
@@ -169,7 +173,9 @@ def test_markers_catalog_and_log_are_held_against_each_other(place):
 
 
 def test_the_archive_is_held_against_its_catalog(place):
-    """A part that is missing or cut is an error, a file that the catalog does not name is a note."""
+    """A part that is missing or cut is an error, a file that the catalog does not name is a
+    note.
+    """
     path = write(place, event())
     archive(place, name_of(path), parts=[Part("events-1.parquet", "events", 1, 4, 1)])
     assert kinds(doctor.examine(place)) == ["damaged_parts"]

@@ -186,7 +186,9 @@ def test_nothing_is_removed_while_the_archive_is_busy(place):
 
 
 def test_a_removal_that_was_cut_short_is_finished_by_the_next(place):
-    """After the archive let go of the rows and the process died, the segments go with the next call."""
+    """After the archive let go of the rows and the process died, the segments go with the next
+    call.
+    """
     old = add_day(place, "2026-01-01")
 
     def die(_home, _names):

@@ -368,7 +368,10 @@ def _redacted_marker(marker: dict[str, Any], path: str) -> Any:
     redacted = _redacted_text(text, path)
     if redacted == text:
         return _store(held, "bytes", "")
-    return _store(redacted.encode("utf-8", "replace"), "bytes", "")
+    try:
+        return _store(redacted.encode("utf-8", "surrogateescape"), "bytes", "")
+    except UnicodeEncodeError:
+        return _store(redacted.encode("utf-8", "backslashreplace"), "bytes", "")
 
 
 def failed(error: Exception, run: str) -> None:

@@ -152,7 +152,7 @@ class Run(Scope):
 class Span(Scope):
     """One timed step inside a run, open as a context manager, also an async one."""
 
-    __slots__ = ("_fields", "_implicit_run", "_pending", "_tool_written", "id", "kind", "name", "status")
+    __slots__ = ("_call_status", "_fields", "_implicit_run", "_pending", "id", "kind", "name", "status")
 
     def __init__(self, name: str, kind: str, fields: dict[str, Any]) -> None:
         self.name = name if type(name) is str else _text(name)
@@ -161,7 +161,7 @@ class Span(Scope):
         self._user_status = ""
         self._fields = fields
         self._implicit_run: Run | NoOp | None = None
-        self._tool_written = False
+        self._call_status: str | None = None
         self._pending: dict[str, Any] | None = None
         self._outer = None
         self.id = self.span_id = _ids.new_id(_wall())
@@ -254,14 +254,14 @@ class Span(Scope):
             self.set(**later)
 
     def _set(self, attributes: dict[str, Any]) -> None:
-        if self.kind == "tool" and not self._tool_written and "output" in attributes:
+        if self.kind == "tool" and self._call_status is None and "output" in attributes:
             self._write_tool(attributes, None)
             return
         super()._set(attributes)
 
     def _write_tool(self, attributes: dict[str, Any], error: BaseException | None) -> None:
         """Write the tool call the span stands for: as soon as its output is known, or at the latest at its end."""
-        self._tool_written = True
+        self._call_status = self._user_status
         fields: dict[str, Any] = {**self._pending, **attributes} if self._pending else attributes
         fields["duration_ns"] = _mono() - self._started_mono_ns
         if error is not None:
@@ -279,6 +279,7 @@ class Span(Scope):
             fields.setdefault("name", self.name)
             if not {"duration_ns", "duration_ms", "duration_s"} & fields.keys():
                 fields["duration_ns"] = _mono() - self._started_mono_ns
+            self._call_status = self._user_status
         return details.emit_generation(self, fields)
 
     def __exit__(
@@ -299,14 +300,16 @@ class Span(Scope):
         return False
 
     def _end(self, error: BaseException | None) -> None:
-        if self.kind == "tool" and not self._tool_written:
-            self._write_tool({}, error)
-        elif self.kind == "generation" and self._pending is not None:
-            pending, self._pending = self._pending, None
-            self.record_generation(**pending, error=error)
-        now = _wall()
+        if self._call_status is None:
+            if self.kind == "tool":
+                self._write_tool({}, error)
+            elif self.kind == "generation" and self._pending is not None:
+                pending, self._pending = self._pending, None
+                self.record_generation(**pending, error=error)
         if error is None:
             self.status = self._user_status or "ok"
+            if self._call_status == self._user_status:
+                return  # the record of its call stands for the end of a tool's or model's span
             problem = None
         elif _is_cancelled(error):
             self.status = "cancelled"
@@ -314,6 +317,7 @@ class Span(Scope):
         else:
             self.status = "error"
             problem = details.error(error)
+        now = _wall()
         record = SpanEnded(
             ts=_stamp(now),
             run=self.run_id,

@@ -1,4 +1,6 @@
-"""The commands by name, imported one at a time, and the one place where a failure becomes a sentence and an exit code.
+"""The commands by name, and the one place where a failure becomes a sentence and an exit code.
+
+A command is imported when it is named.
 
     0     it worked
     1     a finding, where `--fail-on` asked for this
@@ -13,14 +15,16 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from whence._version import __version__
 from whence.cli.common import shared_options
 from whence.errors import WhenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 COMMANDS: dict[str, str] = {
     "demo": "demo",
@@ -40,7 +44,9 @@ COMMANDS: dict[str, str] = {
     "doctor": "doctor",
     "completion": "completion",
 }
-"""Command to the module in `whence.cli.commands` that has a function of that name, in the order in which help shows them."""
+"""Command to the module in `whence.cli.commands` that has a function of that name, in the order in
+which help shows them.
+"""
 
 INTERRUPTED = 130
 FAILED = 2
@@ -107,14 +113,14 @@ def _tell(error: Exception) -> int:
     else:
         message = (
             f"unexpected {type(error).__name__}: {error}\n"
-            "This is a defect of whence. Run the same command with --debug and report what it prints."
+            "This is a defect of whence: report what the same command prints with --debug."
         )
     click.echo(f"whence: {safe_lines(message)}", err=True)
     return FAILED
 
 
 def _silence_stdout() -> None:
-    """Point standard output nowhere, so that the interpreter's own flush at exit does not complain again."""
+    """Point standard output nowhere, so that the flush at exit does not complain again."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):  # not a file: nothing will be flushed to it

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import click
@@ -16,6 +14,9 @@ from whence import config
 from whence.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from whence.log.home import Home
     from whence.query.reader import Reader
 
@@ -127,10 +128,10 @@ def open_reader() -> Reader:
 
 
 def home_option() -> str:
-    """Return ` --home PATH` as the user gave it, or nothing: to be put behind commands that are proposed."""
+    """Return ` --home PATH` as the user gave it, for the commands that are proposed."""
     chosen = choices().home
     if chosen is None:
         return ""
-    import shlex  # noqa: PLC0415 - a proposal alone needs it
+    import shlex  # noqa: PLC0415 - help does not need it
 
     return f" --home {shlex.quote(chosen)}"

@@ -1,13 +1,18 @@
-"""Figures that only the command line shows: local times, sizes, tokens, shares. JSON output never passes through here.
+"""Figures that only the command line shows: local times, sizes, tokens, shares.
 
-Each function takes exact values and returns short texts with their unit, or `-` for a value nobody stated. Durations, money and plain numbers are
-`whence.query.text`'s.
+JSON output never passes through here.
+
+Each function takes exact values and returns short texts with their unit, or `-` for a value nobody
+stated. Durations, money and plain numbers are `whence.query.text`'s.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NONE = "-"
 _EXACT_TOKENS = 10_000
@@ -19,7 +24,8 @@ _WHOLE_PERCENT = 10
 def times(values_ns: Sequence[int | None]) -> tuple[str, list[str]]:
     """Return the name of the local time zone and the values in it, to the second.
 
-    Where the values fall into several offsets (a change of the clocks), the name is empty and each value carries its own.
+    Where the values fall into several offsets (a change of the clocks), the name is empty and each
+    value carries its own.
     """
     local = [
         None if value is None else time.localtime(value // 1_000_000_000) for value in values_ns

@@ -1,14 +1,18 @@
 """Puts the words of the command line together into one filter expression.
 
-Comes in: the filter a user wrote, and options such as `--project`. Goes out: text of the filter language. The user's part is checked on its own first, so
-that an error points into what the user wrote.
+Comes in: the filter a user wrote, and options such as `--project`. Goes out: text of the filter
+language. The user's part is checked on its own first, so that an error points into what the user
+wrote.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from whence.query.filters import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def quote(value: str) -> str:

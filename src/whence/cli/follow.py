@@ -1,23 +1,27 @@
-"""Reads the newest records of a log and then those that are being written, in order of time, without touching any archive.
+"""Reads the newest records of a log, and then those that are being written, in order of time.
 
-Comes in: a home. Goes out: batches of `(segment, record)`. Every segment is followed on its own from where it was left; what follows its last line
-break is left for the next look.
+Comes in: a home. Goes out: batches of `(segment, record)`. Every segment is followed on its own
+from where it was left; what follows its last line break is left for the next look.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whence import _clock
 from whence.errors import RecordError
 from whence.log import reader, segment
-from whence.log.home import Home
 from whence.log.reader import Problem
-from whence.log.segment import SegmentName
 from whence.record import codec
 from whence.record.codec import AnyRecord
 from whence.store.load import iter_resolved
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from whence.log.home import Home
+    from whence.log.segment import SegmentName
 
 BLOCK_BYTES = 1 << 18
 _BATCH = 256
@@ -36,7 +40,7 @@ class Follower:
             self._offsets[name] = reader.torn_tail(name.path_in(home))[0]
 
     def read_new(self) -> list[AnyRecord]:
-        """Return the records written since the last call, or since the follower was made, in order of time."""
+        """Return the records written since the last call or the start, in order of time."""
         found: list[AnyRecord] = []
         for name in segment.list_hot(self._home):
             self._offsets.setdefault(name, 0)

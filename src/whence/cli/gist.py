@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from whence.store.rows import PointRow
 
 _WIDTH = 160
+_UPDATED = ("status", "input", "output", "input_count", "output_count", "algorithm", "tags")
 
 TABLE_OF_KIND = {
     "run_started": "runs",
@@ -57,7 +58,8 @@ def gist(record: AnyRecord) -> str:
         case SpanStarted():
             said = [record.span_kind, record.name]
         case Update():
-            said = [", ".join([*(record.tags or ()), *(record.attributes or ())])]
+            names = [name for name in _UPDATED if getattr(record, name) is not None]
+            said = ["set", ", ".join([*(record.attributes or ()), *names]), *(record.tags or ())]
         case _:
             said = [_described(record)]
     return text.printable(" ".join(part for part in said if part))

@@ -1,4 +1,4 @@
-"""Where the shell enters: says which extra to install when the packages of the command line are not there, and hands over to `app`.
+"""Where the shell enters: without the packages of the command line it names their extra.
 
 It imports nothing but what every installation has, so that it can always say something.
 """

@@ -1,7 +1,8 @@
-"""Prints: one JSON document for programs, tables with colours on a terminal, aligned plain text into a pipe.
+"""Prints: one JSON document for programs, tables on a terminal, aligned plain text in a pipe.
 
-Whatever a user recorded is data here. It reaches a terminal only through `whence.query.text.printable` and inside a rich `Text`, which no
-markup of its own can leave; JSON escapes what a terminal might obey. Nothing here knows a store.
+Whatever a user recorded is data here. It reaches a terminal only through
+`whence.query.text.printable` and inside a rich `Text`, which no markup of its own can leave; JSON
+escapes what a terminal might obey. Nothing here knows a store.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _OBEYED = re.compile(
     "[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""What JSON leaves as it is and a terminal may obey: C1 controls, directions, invisible characters; and lone surrogates, which UTF-8 refuses."""
+"""What JSON leaves as it is and a terminal may obey: C1 controls, directions, invisible characters;
+and lone surrogates, which UTF-8 refuses.
+"""
 
 _WORD = re.compile(r"[^ \n]+")
 
@@ -88,7 +90,7 @@ def console() -> Console:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document: exact values, keys in their order, nothing that a terminal would obey."""
+    """Print one JSON document: exact values, nothing that a terminal would obey."""
     print_lines([json_text(value, indent=2)])
 
 
@@ -101,7 +103,7 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
-    if code > 0xFFFF:  # noqa: PLR2004 - JSON writes these as two halves
+    if code > 0xFFFF:
         high, low = divmod(code - 0x10000, 0x400)
         return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
     return f"\\u{code:04x}"
@@ -118,12 +120,12 @@ def _plain(value: Any) -> Any:
 
 
 def safe_lines(content: str) -> str:
-    """Return text of several lines with every word made printable; its spaces and line breaks stay."""
+    """Return text of several lines with every word made printable and its layout kept."""
     return _WORD.sub(lambda match: text.printable(match[0]), content)
 
 
 def print_text(content: str) -> None:
-    """Print text of several lines that was laid out already; a terminal colours the words of states."""
+    """Print text that was laid out already; a terminal colours the words of states."""
     safe = safe_lines(content)
     if not is_terminal():
         print_lines([safe])
@@ -152,7 +154,8 @@ def print_table(
 ) -> None:
     """Print a table; cells may be anything and are made printable here.
 
-    On a terminal long cells are wrapped and states are coloured. In a pipe every cell is whole, on one line.
+    On a terminal long cells are wrapped and states are coloured. In a pipe every cell is whole, on
+    one line.
     """
     cells = [[text.printable(cell) for cell in row] for row in rows]
     if is_terminal():
@@ -225,7 +228,7 @@ def print_facts(rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_item(state: str, said: str, below: Sequence[str] = ()) -> None:
-    """Print one line that begins with a word for how bad or good it is, and lines below it that explain."""
+    """Print a line that begins with a word of state, and lines below it that explain."""
     indent = " " * 9
     if is_terminal():
         from rich.table import Table  # noqa: PLC0415 - plain output does without it
@@ -262,7 +265,8 @@ def note(message: str) -> None:
 def progress(label: str, unit: str = "bytes") -> Generator[Callable[[int, int], None]]:
     """Yield a function that takes how much is done and how much there is, and draws a bar.
 
-    The bar is drawn on standard error, when that is a terminal and the work has taken longer than a second.
+    The bar is drawn on standard error, when that is a terminal and the work has taken longer than a
+    second.
     """
     if not sys.stderr.isatty():
         yield lambda _done, _total: None

@@ -1,8 +1,10 @@
-"""A run as a list of actions: what an agent did, one after the other, in the words of session folders.
+"""A run as a list of actions: what an agent did, in the words of session folders.
 
-Comes in: the rows of one run. Goes out: one `Action` for its start and end and for every tool call, model call, decision, transformation, score, source,
-output and event, in order of time. Unlike the original writer, which called everything a success, an action has the status that was
-recorded. Source: MicroGrowAgents `.claude/provenance/action-types.yaml` and `metadata-schema.json`, version 1.0.0.
+Comes in: the rows of one run. Goes out: one `Action` for its start and end and for every tool call,
+model call, decision, transformation, score, source, output and event, in order of time. Unlike the
+original writer, which called everything a success, an action has the status that was recorded.
+Source: MicroGrowAgents `.claude/provenance/action-types.yaml` and `metadata-schema.json`, version
+1.0.0.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ import msgspec
 
 from whence import _clock
 from whence.query import restore, text
-from whence.store import rows as r
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-ActionType = Literal["read", "search", "analyze", "modify", "create", "execute", "query", "decision"]
+    from whence.store import rows as r
+
+ActionType = Literal[
+    "read", "search", "analyze", "modify", "create", "execute", "query", "decision"
+]
 Status = Literal["success", "failure", "partial", "skipped"]
 
 TYPE_OF_TOOL: dict[str, ActionType] = {
@@ -102,9 +107,7 @@ class Action(msgspec.Struct, frozen=True):
 
 def actions_of(run: r.RunRow, rows: Mapping[str, Sequence[Any]]) -> list[Action]:
     """Return what was done in a run, in order of time, its start first and its end last."""
-    done = [
-        make(row) for table, make in _MAKERS.items() for row in rows.get(table, ())
-    ]
+    done = [make(row) for table, make in _MAKERS.items() for row in rows.get(table, ())]
     done.sort(key=lambda action: action.ts_ns)
     return [_start(run), *done, *([_end(run)] if run.ended_ns is not None else [])]
 
@@ -115,15 +118,17 @@ def timestamp(unix_ns: int) -> str:
 
 
 def status_of(word: str | None) -> Status:
-    """Return the status that a recorded word means; an unknown word is a failure only if it sounds like one."""
+    """Return the status that a word means; an unknown one is a failure if it sounds like it."""
     if word is None:
         return "success"
     lowered = word.lower()
-    return _STATUS.get(lowered, "failure" if any(w in lowered for w in ("err", "fail", "timeout")) else "success")
+    return _STATUS.get(
+        lowered, "failure" if any(w in lowered for w in ("err", "fail", "timeout")) else "success"
+    )
 
 
 def query_of(run: r.RunRow) -> str:
-    """Return what the run was asked: its attribute `query`, `question`, `prompt` or `input`, else its name."""
+    """Return the run's attribute `query`, `question`, `prompt` or `input`, else its name."""
     for key in ("query", "question", "prompt", "input"):
         value = run.attributes.get(key)
         if isinstance(value, str) and value:
@@ -146,7 +151,9 @@ def error_of(error: dict[str, Any] | None) -> dict[str, str] | None:
 
 def _start(run: r.RunRow) -> Action:
     details = {"agent_type": run.kind or run.name, "query": query_of(run)}
-    return Action(run.started_ns, run.id, "execute", "AgentExecution", details=details, read_only=True)
+    return Action(
+        run.started_ns, run.id, "execute", "AgentExecution", details=details, read_only=True
+    )
 
 
 def _end(run: r.RunRow) -> Action:
@@ -175,7 +182,11 @@ def _tool_call(row: Any) -> Action:
         "output": _preview(row.output),
         "stage": row.stage,
     }
-    details |= {key: asked[key] for key in ("command", "pattern", "url", "query") if isinstance(asked.get(key), str)}
+    details |= {
+        key: asked[key]
+        for key in ("command", "pattern", "url", "query")
+        if isinstance(asked.get(key), str)
+    }
     kind = TYPE_OF_TOOL.get(row.tool_name, "query")
     return Action(
         row.ts_ns,
@@ -204,7 +215,14 @@ def _generation(row: Any) -> Action:
     }
     name = row.model or row.provider or "model"
     return Action(
-        row.ts_ns, row.id, "query", name, status_of(row.status), row.duration_ms, details, error=error_of(row.error)
+        row.ts_ns,
+        row.id,
+        "query",
+        name,
+        status_of(row.status),
+        row.duration_ms,
+        details,
+        error=error_of(row.error),
     )
 
 
@@ -259,7 +277,9 @@ def _source(row: Any) -> Action:
     }
     files = [row.source_key] if is_file else []
     status: Status = "success" if row.kept else "skipped"
-    return Action(row.ts_ns, row.id, "read", row.source_type, status, None, details, files, read_only=True)
+    return Action(
+        row.ts_ns, row.id, "read", row.source_type, status, None, details, files, read_only=True
+    )
 
 
 def _output(row: Any) -> Action:
@@ -270,11 +290,17 @@ def _output(row: Any) -> Action:
         "summary": row.summary or None,
         "stage": row.stage,
     }
-    return Action(row.ts_ns, row.id, "create", row.kind, details=details, files=[row.path] if row.path else [])
+    return Action(
+        row.ts_ns, row.id, "create", row.kind, details=details, files=[row.path] if row.path else []
+    )
 
 
 def _event(row: Any) -> Action:
-    details = {"message": row.message, "level": row.level.upper(), "data": _preview(row.data) if row.data else None}
+    details = {
+        "message": row.message,
+        "level": row.level.upper(),
+        "data": _preview(row.data) if row.data else None,
+    }
     return Action(row.ts_ns, row.id, "read", f"log_{row.level}", details=details, read_only=True)
 
 

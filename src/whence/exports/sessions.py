@@ -1,8 +1,9 @@
-"""A run as a session folder for people: `manifest.yaml`, `actions.jsonl` and `summary.md`, as the agents of MicroGrowAgents write them.
+"""A run as a session folder for people: `manifest.yaml`, `actions.jsonl` and `summary.md`.
 
-Comes in: a run as a tree. Goes out: the three files as bytes (`render`), or in a folder on disk (`write`). A folder is named after the minute in which the
-run began; two runs of one minute get `-2`, `-3` behind it, and a run that is written again replaces its own folder. Recorded text is escaped
-where a file gives characters a meaning, and never becomes part of a path.
+Comes in: a run as a tree. Goes out: the three files as bytes (`render`), or in a folder on disk
+(`write`). A folder is named after the minute in which the run began; two runs of one minute get
+`-2`, `-3` behind it, and a run that is written again replaces its own folder. Recorded text is
+escaped where a file gives characters a meaning, and never becomes part of a path.
 
 Source: MicroGrowAgents `.claude/provenance/`, schema version 1.0.0, the agent-written form.
 """
@@ -14,7 +15,6 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whence import _clock, _extras
@@ -22,11 +22,13 @@ from whence._version import __version__
 from whence.errors import ConfigError
 from whence.exports import actions
 from whence.query import restore, text
-from whence.store import rows as r
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from whence.exports.actions import Action
     from whence.query.tree import RunTree
+    from whence.store import rows as r
 
 SCHEMA_VERSION = "1.0.0"
 FILES = ("manifest.yaml", "actions.jsonl", "summary.md")
@@ -51,7 +53,7 @@ def session_id(run: r.RunRow) -> str:
 
 
 def render(tree: RunTree, *, name: str | None = None) -> dict[str, bytes]:
-    """Return the files of a run's session by their names relative to the folder that holds `sessions/`.
+    """Return the files of a run's session by names that begin with `sessions/`.
 
     Args:
         tree: The run.
@@ -64,11 +66,16 @@ def render(tree: RunTree, *, name: str | None = None) -> dict[str, bytes]:
     run, rows = tree.run, tree.tables
     name = name_of(run) if name is None else name
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name[:80]!r} is not the name of a session folder; it has the form 2026-01-31-23-59-2")
+        raise ConfigError(
+            f"{name[:80]!r} is not the name of a session folder; it has the form 2026-01-31-23-59-2"
+        )
     done = actions.actions_of(run, rows)
     yaml: Any = _extras.require("yaml", "cli", "exporting sessions")
     manifest = yaml.safe_dump(
-        restore.to_json(_manifest(run, rows, done, name)), sort_keys=False, allow_unicode=True, width=100
+        restore.to_json(_manifest(run, rows, done, name)),
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
     )
     context = _context(run)
     lines = [
@@ -142,7 +149,9 @@ def _manifest(run: r.RunRow, rows: Rows, done: Sequence[Action], name: str) -> d
             "database_session_id": session_id(run),
             "date_started": actions.timestamp(run.started_ns),
             "date_ended": None if run.ended_ns is None else actions.timestamp(run.ended_ns),
-            "duration_minutes": None if run.duration_ms is None else round(run.duration_ms / 60_000, 2),
+            "duration_minutes": None
+            if run.duration_ms is None
+            else round(run.duration_ms / 60_000, 2),
             "model": models[0] if models else None,
             "user": run.user,
             "session_type": "agent_execution",
@@ -196,7 +205,9 @@ def _count(done: Sequence[Action], kind: str) -> int:
 
 
 def _files(done: Sequence[Action], *kinds: str) -> list[str]:
-    return list(dict.fromkeys(file for action in done if action.type in kinds for file in action.files))
+    return list(
+        dict.fromkeys(file for action in done if action.type in kinds for file in action.files)
+    )
 
 
 def _said(done: Sequence[Action], kind: str, key: str) -> list[str]:
@@ -211,7 +222,10 @@ def _action_summary(done: Sequence[Action]) -> dict[str, Any]:
         "reads": {"total": _count(done, "read"), "files": _files(done, "read")},
         "searches": {"total": _count(done, "search"), "patterns": _said(done, "search", "pattern")},
         "modifications": {"total": _count(done, "modify"), "files": _files(done, "modify")},
-        "executions": {"total": _count(done, "execute"), "commands": _said(done, "execute", "command")},
+        "executions": {
+            "total": _count(done, "execute"),
+            "commands": _said(done, "execute", "command"),
+        },
         "queries": {"total": len([a for a in done if a.type == "query"]), "apis": queries},
         "decisions": {
             "total": _count(done, "decision"),

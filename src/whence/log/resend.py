@@ -5,7 +5,9 @@ value and each message over a size is remembered by its JSON text together with 
 line by its byte offset and carries the SHA-256 of the text. Consecutive messages that stand consecutively in an earlier line
 become one marker, so a turn costs its new messages and one reference.
 
-A memory of what was written is bounded: when it is full it is forgotten, and values are written out once more.
+What is remembered of a text is its length and hash, by which it is found again, not the text: keeping the texts would cost more than writing them. The
+hash is CPython's keyed SipHash of 64 bits; should two texts of one length ever share it, the SHA-256 in the reference tells the reader so.
+The memory is bounded: when it is full it is forgotten, and values are written out once more.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ VALUE_BYTES = 1024
 """A single value shorter than this is cheaper to repeat than to look up and refer to."""
 STRETCH_BYTES = 256
 """Consecutive messages that together are shorter than this are repeated."""
-MEMORY_BYTES = 16 << 20
+MEMORY_TEXTS = 100_000
+"""How many texts are remembered, at about 250 bytes each."""
 
 Path = tuple[str, ...]
-Fragment = tuple[bytes, Path, int]
-"""JSON text, the path of its field in the record, and its index in a list field (-1 for the field itself)."""
+Key = tuple[int, int]
+Fragment = tuple[Key, Path, int]
+"""Key of a JSON text, the path of its field in the record, and its index in a list field (-1 for the field itself)."""
 
 
 class Seen:
@@ -37,22 +41,21 @@ class Seen:
     def __init__(self, writer: object, serial: int) -> None:
         self.writer = writer
         self.serial = serial
-        self._places: dict[bytes, tuple[int, Path, int]] = {}
-        self._digests: dict[bytes, str] = {}
-        self._bytes = 0
+        self._places: dict[Key, tuple[int, Path, int]] = {}
+        self._digests: dict[Key, str] = {}
 
     def _forget(self) -> None:
         self._places = {}
         self._digests = {}
-        self._bytes = 0
 
     def _digest(self, text: bytes) -> str:
         """Return the SHA-256 of a text, remembered for prompts that every run sends again."""
-        digest = self._digests.get(text)
+        key = (len(text), hash(text))
+        digest = self._digests.get(key)
         if digest is None:
             digest = digest_of(text)
-            if text in self._places:
-                self._digests[text] = digest
+            if key in self._places:
+                self._digests[key] = digest
         return digest
 
     def value(self, path: Path, text: bytes, fragments: list[Fragment]) -> Any:
@@ -65,11 +68,12 @@ class Seen:
         """
         if len(text) < VALUE_BYTES:
             return msgspec.Raw(text)
-        place = self._places.get(text)
+        key = (len(text), hash(text))
+        place = self._places.get(key)
         if place is not None and place[2] < 0:
             digest = self._digest(text)
             return {MARK: "same", "line": place[0], "path": place[1], "sha256": digest}
-        fragments.append((text, path, -1))
+        fragments.append((key, path, -1))
         return msgspec.Raw(text)
 
     def messages(self, texts: list[bytes], fragments: list[Fragment]) -> list[Any]:
@@ -81,15 +85,16 @@ class Seen:
         """
         written: list[Any] = []
         path: Path = ("messages",)
+        keys = [(len(text), hash(text)) for text in texts]
         index, count = 0, len(texts)
         new: list[int] = []
         references = 0
         while index < count:
-            place = self._places.get(texts[index])
+            place = self._places.get(keys[index])
             end = index + 1
             if place is not None and place[2] >= 0:
                 line, _, first = place
-                while end < count and self._places.get(texts[end]) == (line, path, first + end - index):
+                while end < count and self._places.get(keys[end]) == (line, path, first + end - index):
                     end += 1
                 stretch = texts[index] if end == index + 1 else b",".join(texts[index:end])
                 if len(stretch) >= STRETCH_BYTES:
@@ -110,14 +115,12 @@ class Seen:
             new.extend(range(index, end))
             index = end
         kept = range(count) if references > 1 else new
-        fragments.extend((texts[i], path, i) for i in kept)
+        fragments.extend([(keys[i], path, i) for i in kept])
         return written
 
     def remember(self, offset: int, fragments: list[Fragment]) -> None:
         """Note that the line at `offset` holds the fragments. A later line takes over, so that references stay consecutive."""
-        for text, path, index in fragments:
-            if text not in self._places:
-                self._bytes += len(text) + 120
-            self._places[text] = (offset, path, index)
-        if self._bytes > MEMORY_BYTES:
+        for key, path, index in fragments:
+            self._places[key] = (offset, path, index)
+        if len(self._places) > MEMORY_TEXTS:
             self._forget()

@@ -1,8 +1,9 @@
-"""Removes whole days of the log that are older than what is to be kept: the one exception to "never rewritten", and so on the record.
+"""Removes whole old days of the log, which is otherwise never rewritten, and says so in the log.
 
-Comes in: a home and a number of days. Goes out: a `Plan` of what is old enough, and a `RetainReport` of what was removed: segments,
-and blobs that no remaining record refers to. A day that still has a live or unarchived segment stays whole. The archive's rows of a
-day go before its segments, so that a removal which is cut short can be finished by doing it again.
+Comes in: a home and a number of days. Goes out: a `Plan` of what is old enough, and a
+`RetainReport` of what was removed: segments, and blobs that no remaining record refers to. A day
+that still has a live or unarchived segment stays whole. The archive's rows of a day go before its
+segments, so that a removal which is cut short can be finished by doing it again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import mmap
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,17 +20,25 @@ from whence import _clock, _ids
 from whence.errors import ConfigError
 from whence.log import blobs, catalog, segment
 from whence.log.home import Home
-from whence.log.segment import SegmentName
 from whence.log.writer import NOT_WRITTEN, Writer
 from whence.record import codec
 from whence.record.event import Event
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from whence.log.segment import SegmentName
+
 DAY_NS = 86_400_000_000_000
 SETTLE_S = 0.2
-"""How long a live writer is given to finish a record whose blob it found in place just before the blob was set aside."""
+"""How long a live writer is given to finish a record whose blob it found in place just before the
+blob was set aside.
+"""
 
 DropArchived = Callable[[Home, Sequence[str]], object]
-"""Takes the rows of the named segments out of the archive. It is handed in because the archive is not this layer's."""
+"""Takes the rows of the named segments out of the archive. It is handed in because the archive is
+not this layer's.
+"""
 
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _ASIDE = ".aside"
@@ -106,7 +115,7 @@ class RetainReport(msgspec.Struct, frozen=True):
 
 
 def plan(home: Home, keep_days: int, now_ns: int) -> Plan:
-    """Return which whole days are older than the `keep_days` days up to and including today; it changes nothing.
+    """Return which whole days are older than the last `keep_days` days, today included.
 
     Raises:
         ConfigError: `keep_days` is less than one.
@@ -135,7 +144,7 @@ def plan(home: Home, keep_days: int, now_ns: int) -> Plan:
 def _reason_to_stay(home: Home, names: list[SegmentName], hot: set[SegmentName]) -> str | None:
     live = [name for name in names if segment.is_live(name.path_in(home))]
     if live:
-        return f"process {live[0].writer} still holds a segment of it; end it, or wait for its next record"
+        return f"process {live[0].writer} still holds one of its segments; end it or wait"
     unarchived = [name for name in names if name in hot]
     if unarchived:
         return f"{len(unarchived)} of its segments are not archived; run `whence compact` first"
@@ -150,7 +159,7 @@ def retain(
     now_ns: int | None = None,
     drop_archived: DropArchived,
 ) -> RetainReport:
-    """Remove the days that `plan` names, and the blobs only they refer to; record the removal in the log.
+    """Return what was removed: the days that `plan` names, and the blobs only they refer to.
 
     Reads what remains of the log once, to learn which blobs are still wanted.
 
@@ -159,7 +168,8 @@ def retain(
         keep_days: How many UTC days stay, today included.
         dry_run: Change nothing and say what would go.
         now_ns: The time; now if not given.
-        drop_archived: Takes the rows of segments out of the archive; called before any segment is removed.
+        drop_archived: Takes the rows of segments out of the archive; called before any segment is
+        removed.
 
     Raises:
         ConfigError: `keep_days` is less than one.
@@ -181,9 +191,10 @@ def retain(
 
 
 def _remove(home: Home, chosen: Plan, digests: list[str], blob_bytes: int, now_ns: int) -> bool:
-    """Remove segments and blobs and return whether the log tells of it.
+    """Return whether the log tells of the removal of segments and blobs, which is done here.
 
-    The event comes first, so that a removal that is cut short is on the record; a disk too full for it is tried again when there is room.
+    The event comes first, so that a removal that is cut short is on the record; a disk too full for
+    it is tried again when there is room.
     """
     event = _event(chosen, digests, blob_bytes, now_ns)
     recorded = _record(home, event, now_ns)
@@ -213,7 +224,10 @@ def _event(chosen: Plan, digests: list[str], blob_bytes: int, now_ns: int) -> by
             ts=_clock.format_ns(now_ns),
             run="",
             id=_ids.new_id(now_ns),
-            message=f"retention removed {len(segments)} segments of {len(chosen.days)} days and {len(digests)} blobs",
+            message=(
+                f"retention removed {len(segments)} segments of {len(chosen.days)} days "
+                f"and {len(digests)} blobs"
+            ),
             level="warning",
             data={
                 "cutoff": chosen.cutoff,
@@ -228,9 +242,10 @@ def _event(chosen: Plan, digests: list[str], blob_bytes: int, now_ns: int) -> by
 
 
 def _unwanted_blobs(home: Home, chosen: Plan) -> tuple[list[str], int]:
-    """Return the blobs that only removed segments refer to, or none at all since before the cutoff, and their size in bytes.
+    """Return the blobs that nothing refers to when the days are gone, and their size in bytes.
 
-    A young blob that nothing refers to may be one whose record is being written at this moment, and stays.
+    A young blob that nothing refers to may be one whose record is being written at this moment, and
+    stays.
     """
     present = blobs.iter_digests(home)
     if not present:
@@ -259,8 +274,9 @@ def _unwanted_blobs(home: Home, chosen: Plan) -> tuple[list[str], int]:
 def _remove_blobs(home: Home, digests: list[str]) -> None:
     """Remove blobs, except those that a live writer has come to refer to meanwhile.
 
-    A writer keeps the same bytes once: it may have found a blob in place just before we removed it. So blobs are set aside first, which makes
-    any later writer store them again, then the log is read once more, and those that are wanted after all go back.
+    A writer keeps the same bytes once: it may have found a blob in place just before we removed it.
+    So blobs are set aside first, which makes any later writer store them again, then the log is
+    read once more, and those that are wanted after all go back.
     """
     aside: dict[str, Path] = {}
     for digest in digests:

@@ -56,7 +56,7 @@ def find(store: Store, any_id: str) -> Found:
     rows = store.run_rows(run_id)
     if not rows.get("runs"):
         raise NotFoundError(f"the run of {text.printable(any_id, 80)!r} is not in this store any more; was it removed by retention?")
-    return _thing(any_id, run_id, rows)
+    return thing(any_id, run_id, rows)
 
 
 def find_run(store: Store, any_id: str) -> str:
@@ -84,7 +84,8 @@ def find_run(store: Store, any_id: str) -> str:
     raise NotFoundError(_unknown(store, any_id))
 
 
-def _thing(any_id: str, run_id: str, rows: Mapping[str, Sequence[Row]]) -> Found:
+def thing(any_id: str, run_id: str, rows: Mapping[str, Sequence[Row]]) -> Found:
+    """Return what an id stands for among the rows of its run; the run itself if no row has it."""
     run = rows["runs"][0]
     if any_id in {run_id, getattr(run, "external_id", None)}:
         return Found(run_id, "runs", run, rows)

@@ -44,14 +44,20 @@ def printable(value: object, width: int | None = None) -> str:
         text = text[: 8 * width + 64] + ELLIPSIS
     if not (text.isascii() and text.isprintable() and "  " not in text):
         text = _SPACE.sub(" ", text).strip()
-        if not text.isprintable():
-            text = "".join(c if c.isprintable() or c == _JOINER else _escaped(c) for c in text)
+        text = escaped(text)
     else:
         text = text.strip()
     return text if width is None else cut(text, width)
 
 
-def _escaped(character: str) -> str:
+def escaped(text: str) -> str:
+    """Return `text` with an escape for each character that does not print, spaces as they are."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == _JOINER else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65_536 else f"\\U{code:08x}"  # noqa: PLR2004
 
@@ -144,7 +150,12 @@ def number(value: float | None) -> str:
         return str(value)
     if value == int(value) and abs(value) < 1e15:  # noqa: PLR2004
         return f"{int(value):,}"
-    return f"{value:,.2f}" if abs(value) >= _BIG else f"{value:.4g}"
+    return f"{value:,.2f}" if abs(value) >= _BIG else f"{value:.3g}"
+
+
+def share(value: float | None) -> str:
+    """Return a number between 0 and 1 with two digits, such as a confidence: `0.83`; `-` for None."""
+    return "-" if value is None else f"{value:.2f}"
 
 
 def signed(value: float | None) -> str:

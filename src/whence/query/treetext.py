@@ -82,7 +82,7 @@ def describe(row: r.PointRow, width: int = _WIDTH) -> str:
 def _parts(row: r.PointRow) -> list[str]:  # noqa: PLR0911 - one case a table
     match row:
         case r.DecisionRow():
-            sure = "" if row.confidence is None else f"(confidence {text.number(row.confidence)})"
+            sure = "" if row.confidence is None else f"(confidence {text.share(row.confidence)})"
             why = f"because {text.printable(row.why, 80)}" if row.why else ""
             return [f"decided {row.name}:", text.printable(row.what, 80), sure, why]
         case r.FactorRow():

@@ -1,4 +1,8 @@
-"""One timed step inside a run: its place in the tree, what went in and what came out."""
+"""One timed step inside a run: its place in the tree, what went in and what came out.
+
+A span of kind `tool` or `generation` ends with the record of its call; a `span_ended` follows only where there is more to say: an exception, or
+a status set after the call.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ A user's own mapping that has the key `$whence` is written as `pairs`, so no val
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard, cast
 
 MARK = "$whence"
@@ -82,25 +82,36 @@ def restore(value: Any, blob: Blob | None = None) -> Any:
 
 
 def _restore_marker(marker: dict[str, Any], blob: Blob | None) -> Any:
-    form, inner = marker[MARK], marker.get("value")
-    if form == "float" and isinstance(inner, str):
-        return float(inner)
-    if form == "int" and isinstance(inner, str):
-        return int(inner, 16) if "0x" in inner[:3] else int(inner)
-    if form == "text" and isinstance(marker.get("base64"), str):
-        return base64.b64decode(marker["base64"]).decode("utf-8", "surrogatepass")
-    if form == "pairs" and isinstance(inner, list):
-        return _restore_pairs(cast("list[Any]", inner), blob, marker)
-    if form == "blob" and blob is not None:
-        return blob(marker)
-    return marker
+    form = marker[MARK]
+    if form == "blob":
+        return marker if blob is None else blob(marker)
+    try:
+        match form, marker.get("value"):
+            case "float", str(text):
+                return float(text)
+            case "int", str(text):
+                return int(text, 16) if "0x" in text[:3] else int(text)
+            case "text", str():
+                return _exact_text(marker["base64"])
+            case "pairs", list(pairs):
+                return {_key(key, blob): restore(item, blob) for key, item in cast("list[Any]", pairs)}
+            case _:
+                return marker
+    except (KeyError, TypeError, ValueError):  # a foreign writer's marker, or a damaged one
+        return marker
 
 
-def _restore_pairs(pairs: Sequence[Any], blob: Blob | None, marker: dict[str, Any]) -> Any:
-    restored: dict[Any, Any] = {}
-    for pair in pairs:
-        if not (isinstance(pair, list) and len(cast("list[Any]", pair)) == 2):  # noqa: PLR2004
-            return marker
-        key = restore(pair[0], blob)
-        restored[tuple(cast("list[Any]", key)) if isinstance(key, list) else key] = restore(pair[1], blob)
-    return restored
+def _exact_text(encoded: str) -> str:
+    import base64  # noqa: PLC0415 - as in `of_text`
+
+    return base64.b64decode(encoded).decode("utf-8", "surrogatepass")
+
+
+def _key(key: Any, blob: Blob | None) -> Any:
+    """Return a key of a mapping: a list stands for the tuple that it was."""
+    restored = restore(key, blob)
+    return _hashable(cast("list[Any]", restored)) if isinstance(restored, list) else restored
+
+
+def _hashable(items: list[Any]) -> tuple[Any, ...]:
+    return tuple(_hashable(cast("list[Any]", item)) if isinstance(item, list) else item for item in items)

@@ -231,10 +231,10 @@ def _archive(
 def _write_parts(home: Home, projection: Projection, number: int, step: Callable[[str], None]) -> list[Part]:
     duckdb = _extras.require("duckdb", "cli", "compacting")
     whole_runs = [s for s in projection.runs.values() if s.start is not None and s.end is not None and s.id]
-    whole_spans = [s for s in projection.spans.values() if s.start is not None and s.end is not None]
+    whole_spans = [s for s in projection.spans.values() if s.is_whole]
     states = [
         *(PartState(run=s) for s in projection.runs.values() if s.start is None or s.end is None or not s.id),
-        *(PartState(span=s) for s in projection.spans.values() if s.start is None or s.end is None),
+        *(PartState(span=s) for s in projection.spans.values() if not s.is_whole),
     ]
     tables: dict[str, list[Row]] = {
         "runs": [run_row(s, live=False) for s in whole_runs],

@@ -144,7 +144,7 @@ class HotTables:
         if everything:
             touched |= self._left_spans.keys()
         for states in (projection.spans, self._left_spans):
-            touched |= {key for key, s in states.items() if s.end is None and s.writer in changed_writers}
+            touched |= {key for key, s in states.items() if not s.is_whole and s.writer in changed_writers}
         rows: list[Row] = []
         for key in touched:
             found = [s for s in (projection.spans.get(key), self._left_spans.get(key)) if s is not None]

@@ -30,6 +30,15 @@ FindStart = Callable[[str, str, str], SpanStarted | None]
 """Gets run, span and the segment that asks; returns the span's start from an earlier segment."""
 
 
+class CallEnd(msgspec.Struct, frozen=True):
+    """The call that a tool's or model's span stands for; it ends the span unless a `span_ended` says more."""
+
+    ts: str
+    duration_ns: int | None
+    status: str
+    error: dict[str, Any] | None
+
+
 class SpanState(msgspec.Struct):
     """What is known of a span so far."""
 
@@ -38,7 +47,13 @@ class SpanState(msgspec.Struct):
     writer: str = ""
     start: SpanStarted | None = None
     end: SpanEnded | None = None
+    call: CallEnd | None = None
     updates: list[Update] = []
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether both its start and its end are known."""
+        return self.start is not None and (self.end is not None or self.call is not None)
 
 
 class RunState(msgspec.Struct):
@@ -126,7 +141,7 @@ class Projection:
                 span.writer = writer_of(segment)
                 state.spans += 1
         elif isinstance(record, SpanEnded):
-            if span.end is None and record.status == "error":
+            if span.end is None and record.status == "error" and (span.call is None or span.call.status == "ok"):
                 state.errors += 1
             span.end = record
         else:
@@ -138,11 +153,8 @@ class Projection:
         if build is None:
             return
         table, make = build
-        if kind is ToolCall and record.input is None and record.span:
-            # Capture leaves out what the span's start has said already.
-            start = self._start_of(record.run, record.span, segment)
-            if start is not None and start.span_kind == "tool":
-                record = msgspec.structs.replace(record, input=start.input)
+        if record.span and (kind is ToolCall or kind is Generation):
+            record = self._end_by_call(record, segment)
         common = {
             "id": record.id or f"{segment}:{record.seq}",
             "run": record.run,
@@ -155,6 +167,24 @@ class Projection:
         self.points[table].append(row)
         _count(state, record)
 
+
+    def _end_by_call(self, record: Any, segment: str) -> Any:
+        """Let a call end the span that stands for it, and return it with the input that only the span's start has."""
+        start = self._start_of(record.run, record.span, segment)
+        is_tool = isinstance(record, ToolCall)
+        if start is None or start.span_kind != ("tool" if is_tool else "generation"):
+            return record
+        if is_tool and record.tool_name != start.name:
+            return record
+        key = (record.run, record.span)
+        span = self.spans.get(key)
+        if span is None:
+            span = self.spans[key] = SpanState(key[1], key[0], writer_of(segment))
+        span.call = CallEnd(record.ts, record.duration_ns, record.status, record.error)
+        self.touched_spans.add(key)
+        if is_tool and record.input is None:
+            return msgspec.structs.replace(record, input=start.input)
+        return record
 
     def _start_of(self, run: str, span: str, segment: str) -> SpanStarted | None:
         key = (run, span)
@@ -178,7 +208,7 @@ def _count(state: RunState, record: Any) -> None:
         state.cost_usd = add_known(state.cost_usd, record.cost_usd)
     elif isinstance(record, ToolCall):
         state.tool_calls += 1
-        state.errors += record.status == "error" and not record.span
+        state.errors += record.status == "error"
     elif isinstance(record, Gap):
         state.lost += record.lost
     elif isinstance(record, Annotation):
@@ -235,8 +265,15 @@ def merge_spans(a: SpanState, b: SpanState) -> SpanState:
         writer=first.writer,
         start=first.start,
         end=first.end or second.end,
+        call=_later_call(first.call, second.call),
         updates=sorted([*first.updates, *second.updates], key=_update_order),
     )
+
+
+def _later_call(a: CallEnd | None, b: CallEnd | None) -> CallEnd | None:
+    if a is None or b is None:
+        return a or b
+    return b if b.ts >= a.ts else a
 
 
 def _update_order(update: Update) -> tuple[str, int]:
@@ -302,22 +339,24 @@ def run_row(state: RunState, *, live: bool) -> r.RunRow:
 
 def span_row(state: SpanState, *, live: bool) -> r.SpanRow:
     """Return the row of a span; see `run_row`."""
-    start, end, updates = state.start, state.end, state.updates
+    start, updates = state.start, state.updates
+    end = state.end or state.call
     attributes, tags = _gather(start, updates)
     error = end.error if end else None
-    output = end.output if end and end.output is not None else _last(updates, "output")
+    ended_output = state.end.output if state.end else None
+    output = ended_output if ended_output is not None else _last(updates, "output")
     given_status = _last(updates, "status")
-    first = start or end or updates[0]
+    first = start or state.end or (updates[0] if updates else None)
     given_input = _last(updates, "input")
     return r.SpanRow(
         id=state.id,
         run=state.run,
         parent=start.parent if start else None,
-        stage=first.stage,
+        stage=first.stage if first else None,
         name=start.name if start else "",
         kind=start.span_kind if start else "custom",
         status=end.status if end else given_status or ("running" if live else "incomplete"),
-        started_ns=_timestamp(first),
+        started_ns=_timestamp(first) if first else _parse(end.ts) if end else 0,
         ended_ns=_parse(end.ts) if end else None,
         duration_ms=_ms(end.duration_ns) if end else None,
         agent=start.agent if start else None,

@@ -9,7 +9,7 @@ from whence.cli.common import choices, command, home_option, open_reader
 
 
 @command("annotate")
-@click.argument("id")
+@click.argument("any_id", metavar="ID")
 @click.option("--flag", metavar="REASON", help="Why it should be reviewed.")
 @click.option(
     "--status", metavar="WORD", help="Where the review stands: pending_review, approved, rejected."
@@ -17,19 +17,20 @@ from whence.cli.common import choices, command, home_option, open_reader
 @click.option("--note", metavar="TEXT", help="Free text.")
 @click.option("--by", metavar="NAME", help="Who says so.")
 def annotate(
-    id: str, flag: str | None, status: str | None, note: str | None, by: str | None
-) -> None:  # noqa: A002 - as help shows it
+    any_id: str, flag: str | None, status: str | None, note: str | None, by: str | None
+) -> None:
     """Add a remark about a run, span, output or record.
 
-    The remark is a record of its own; what it is about stays as it is. Give at least one of --flag, --status and --note.
+    The remark is a record of its own; what it is about stays as it is. Give at least one of --flag,
+    --status and --note.
     """
     if flag is None and status is None and note is None:
         raise click.UsageError("the remark says nothing; give --flag, --status or --note")
     with open_reader() as reader:
-        remark = reader.annotate(id, flag=flag, status=status, note=note, by=by)
+        remark = reader.annotate(any_id, flag=flag, status=status, note=note, by=by)
     if choices().json:
-        output.print_json({"id": remark, "target": id})
+        output.print_json({"id": remark, "target": any_id})
     else:
         output.print_lines(
-            [f"noted as {remark}; `whence why {output.text.printable(id)}{home_option()}` shows it"]
+            [f"noted as {remark}; `whence why {output.text.printable(any_id)}{home_option()}` shows it"]
         )

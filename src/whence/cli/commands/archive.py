@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def compact() -> None:
     """Turn finished segments into the archive.
 
-    Readers and writers go on meanwhile. A segment is finished when its process has ended or moved on to the next one; others are left for
-    the next time. One process at a time can do it.
+    Readers and writers go on meanwhile. A segment is finished when its process has ended or moved
+    on to the next one; others are left for the next time. One process at a time can do it.
     """
     from whence.store import compactor  # noqa: PLC0415 - help does not need it
 
@@ -30,8 +30,9 @@ def compact() -> None:
 def rebuild() -> None:
     """Make the archive again from the log.
 
-    The log is the truth, so this loses nothing; use it when `whence doctor` finds the archive damaged. Archived segments that are no longer in
-    the log are lost by it: doctor tells of those too.
+    The log is the truth, so this loses nothing; use it when `whence doctor` finds the archive
+    damaged. Archived segments that are no longer in the log are lost by it: doctor tells of those
+    too.
     """
     from whence.store import compactor  # noqa: PLC0415 - help does not need it
 

@@ -20,13 +20,13 @@ _HINTS = {
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the completion script of a shell.
+    r"""Print the completion script of a shell.
 
     \b
     bash    eval "$(whence completion bash)"     in ~/.bashrc
     zsh     eval "$(whence completion zsh)"      in ~/.zshrc
     fish    whence completion fish > ~/.config/fish/completions/whence.fish
-    """  # noqa: D301 - `\b` is how click is told to leave the lines as they are
+    """
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"click cannot complete {shell}")

@@ -1,6 +1,7 @@
 """`whence demo`: runs the example pipeline and asks what whence is there to answer.
 
-The pipeline runs in processes of its own, as a user's would, and only its log is read here. Nothing is canned: other questions give other answers.
+The pipeline runs in processes of its own, as a user's would, and only its log is read here. Nothing
+is canned: other questions give other answers.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ _LEAST_SURE = 5
 def demo(questions: int | None, ask: str | None, processes: int) -> int:
     """Run the example pipeline and ask it why.
 
-    A research pipeline with five stages answers questions about Python from the language reference that came with your Python: no model, no network. Its
-    quality gate fails some reports and retries. What it recorded is then asked: which runs, why this report, what fails most, what to look at next. It
-    takes a few seconds.
+    A research pipeline with five stages answers questions about Python from the language reference
+    that came with your Python: no model, no network. Its quality gate fails some reports and
+    retries. What it recorded is then asked: which runs, why this report, what fails most, what to
+    look at next. It takes a few seconds.
     """
     began_ns = _clock.wall_ns()
     _run_pipeline(questions, ask, processes)
@@ -80,7 +82,7 @@ def find_examples() -> Path:
 
 
 def _run_pipeline(questions: int | None, ask: str | None, processes: int) -> None:
-    """Run the example and pass on what it says, without its last line: what to do next is said here.
+    """Run the example and pass on what it says, but for what to do next.
 
     Raises:
         StoreError: It did not come to its end.
@@ -105,7 +107,7 @@ def _run_pipeline(questions: int | None, ask: str | None, processes: int) -> Non
     }
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, env=environment, encoding="utf-8"
-    ) as process:  # noqa: S603 - our own example
+    ) as process:
         for line in process.stdout or ():
             said = output.safe_lines(line.rstrip("\n"))
             if choices().json:
@@ -187,7 +189,7 @@ def _ask(reader: Reader, runs: list[RunRow]) -> dict[str, Any]:
 
 
 def _interesting(runs: list[RunRow]) -> RunRow:
-    """Return the run whose report says most about why: one that passed after a retry, else one that passed, else any."""
+    """Return the run to explain: one that passed after a retry, else one that passed."""
 
     def rank(run: RunRow) -> tuple[bool, bool]:
         rounds = run.attributes.get("rounds")

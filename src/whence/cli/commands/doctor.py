@@ -28,8 +28,8 @@ _SHOWN_FILES = 5
 def doctor(*, deep: bool, fail_on: str | None) -> int:
     """Check log, archive and blobs, and say what to do.
 
-    Reads the whole log and changes nothing. An error means that records cannot be read or are missing, a warning that some were lost
-    or changed by hand, a note is nothing to worry about.
+    Reads the whole log and changes nothing. An error means that records cannot be read or are
+    missing, a warning that some were lost or changed by hand, a note is nothing to worry about.
     """
     from whence.log.doctor import examine  # noqa: PLC0415 - help does not need it
 

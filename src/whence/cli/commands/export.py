@@ -18,12 +18,21 @@ def export() -> None:
 
 @command("sessions")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--to", "folder", required=True, metavar="DIR", help="The folder that gets `sessions/`.")
-@click.option("--filter", "written", default="", metavar="FILTER", help="Runs that satisfy this, when no ID is given.")
+@click.option(
+    "--to", "folder", required=True, metavar="DIR", help="The folder that gets `sessions/`."
+)
+@click.option(
+    "--filter",
+    "written",
+    default="",
+    metavar="FILTER",
+    help="Runs that satisfy this, when no ID is given.",
+)
 def sessions(ids: tuple[str, ...], folder: str, written: str) -> None:
     """Write runs as session folders: manifest.yaml, actions.jsonl and summary.md.
 
-    Without an ID every run is written, or those that --filter chooses. A run that is written again replaces its own folder; folders of others stay.
+    Without an ID every run is written, or those that --filter chooses. A run that is written again
+    replaces its own folder; folders of others stay.
     """
     from whence.exports import sessions as form  # noqa: PLC0415 - help does not need it
 

@@ -18,11 +18,17 @@ from whence.cli.common import choices, command, open_reader
     show_default=True,
     help="Which way to go.",
 )
-@click.option("--depth", type=click.IntRange(min=1), metavar="N", help="How many links to follow; all if not given.")
+@click.option(
+    "--depth",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many links to follow; all if not given.",
+)
 def graph(any_id: str, direction: str, depth: int | None, *, dot: bool) -> None:
     """Show what a thing came from and what came from it, over links.
 
-    ID is whatever links name: the id of a run, span, record or output, an external id, or an id of your own.
+    ID is whatever links name: the id of a run, span, record or output, an external id, or an id of
+    your own.
     """
     if dot and choices().json:
         raise click.UsageError("--dot and --json exclude each other; give one of them")
@@ -31,6 +37,6 @@ def graph(any_id: str, direction: str, depth: int | None, *, dot: bool) -> None:
     if choices().json:
         output.print_json(lineage.to_dict())
     elif dot:
-        output.print_text(lineage.to_dot())
+        output.print_text(lineage.to_dot().rstrip("\n"))
     else:
         output.print_text(lineage.to_text())

@@ -40,8 +40,9 @@ class Days(click.ParamType):
 def retain(keep: int, *, dry_run: bool, yes: bool) -> int:
     """Remove whole days that are older than what is to be kept.
 
-    Days are UTC days. A day goes with everything recorded on it: its segments, its rows in the archive, and the blobs that nothing else refers to. A
-    day that still has a live or unarchived segment stays; `whence compact` archives. The removal is recorded as an event.
+    Days are UTC days. A day goes with everything recorded on it: its segments, its rows in the
+    archive, and the blobs that nothing else refers to. A day that still has a live or unarchived
+    segment stays; `whence compact` archives. The removal is recorded as an event.
     """
     home = existing_home()
     planned = _retain(home, keep, dry_run=True)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from whence.store.rows import RunRow
 
 SHORT_ID = 16
-"""Digits of a run id that a terminal shows: the millisecond and 12 random bits. Every command takes them for the whole."""
+"""Digits of a run id that a terminal shows: the millisecond and 12 random bits. Every command takes
+them for the whole.
+"""
 
 
 @command("runs")
@@ -35,15 +37,15 @@ SHORT_ID = 16
 )
 def runs(
     filter: str, project: str | None, status: str | None, limit: int, after: str | None, order: str
-) -> None:  # noqa: A002 - the word of the public API
-    """List runs, latest first.
+) -> None:
+    r"""List runs, latest first.
 
     FILTER is an expression of the filter language, for example:
 
     \b
     whence runs 'status = "failed" and started > now - 24h'
     whence runs 'decision.confidence < 0.6 and score("META-12") < 2'
-    """  # noqa: D301 - `\b` is how click is told to leave the lines as they are
+    """
     said = {"project": project, "status": status}
     parts = [
         f"{name} = {filtering.quote(value)}" for name, value in said.items() if value is not None

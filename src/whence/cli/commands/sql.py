@@ -46,14 +46,14 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
     help="Megabytes.",
 )
 def sql(query: str, *, as_csv: bool, max_rows: int, timeout_s: float, memory_mb: int) -> None:
-    """Run one read-only SELECT.
+    r"""Run one read-only SELECT.
 
-    The tables are those of the reading API: runs, spans, decisions and so on. Anything but one SELECT is refused and not run. `-` reads the
-    query from standard input.
+    The tables are those of the reading API: runs, spans, decisions and so on. Anything but one
+    SELECT is refused and not run. `-` reads the query from standard input.
 
     \b
     whence sql 'SELECT name, avg(confidence) FROM decisions GROUP BY name ORDER BY 2'
-    """  # noqa: D301 - `\b` is how click is told to leave the lines as they are
+    """
     if as_csv and choices().json:
         raise click.UsageError("--csv and --json exclude each other; give one of them")
     with open_reader() as reader:
@@ -103,7 +103,7 @@ def _shown(cell: Any) -> Any:
 
 
 def _print_csv(result: SqlResult) -> None:
-    """Print RFC 4180 with line feeds; texts that a spreadsheet would run as a formula get an apostrophe in front.
+    """Print RFC 4180 with line feeds; what a spreadsheet would run gets an apostrophe in front.
 
     Source: CWE-1236.
     """

@@ -10,21 +10,42 @@ from whence.store.rows import TABLES
 
 
 @command("stats")
-@click.option("--by", multiple=True, metavar="FIELD", help="A field of the table, or run.FIELD; may be given again.")
-@click.option("--window", default="24h", show_default=True, metavar="SPAN", help="How far to look back: 90s, 24h, 7d, all.")
-@click.option("--table", type=click.Choice(list(TABLES)), default="generations", show_default=True, help="What to count.")
-@click.option("--filter", "written", default="", metavar="FILTER", help="Rows of the table that satisfy this.")
+@click.option(
+    "--by",
+    multiple=True,
+    metavar="FIELD",
+    help="A field of the table, or run.FIELD; may be given again.",
+)
+@click.option(
+    "--window",
+    default="24h",
+    show_default=True,
+    metavar="SPAN",
+    help="How far to look back: 90s, 24h, 7d, all.",
+)
+@click.option(
+    "--table",
+    type=click.Choice(list(TABLES)),
+    default="generations",
+    show_default=True,
+    help="What to count.",
+)
+@click.option(
+    "--filter", "written", default="", metavar="FILTER", help="Rows of the table that satisfy this."
+)
 def stats(by: tuple[str, ...], window: str, table: str, written: str) -> None:
-    """Show counts, errors, tokens, cost, durations and scores by group, the largest group first.
+    r"""Show counts, errors, tokens, cost, durations and scores by group, the largest group first.
 
     \b
     whence stats --by model
     whence stats --table decisions --by name --window 7d
     whence stats --table scores --by name --by run.project --filter 'not passed'
-    """  # noqa: D301 - `\b` is how click is told to leave the lines as they are
+    """
     fields = by or (("model",) if table == "generations" else ())
     with open_reader() as reader:
-        found = reader.stats(fields, None if window == "all" else window, table=table, filter=written)
+        found = reader.stats(
+            fields, None if window == "all" else window, table=table, filter=written
+        )
     if choices().json:
         output.print_json(found.to_dict())
     else:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from whence import _clock
 from whence.cli import figures, filtering, gist, output
@@ -16,6 +15,8 @@ from whence.errors import StoreError
 from whence.record import codec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from whence.query.reader import Reader
     from whence.record.codec import AnyRecord
 
@@ -25,7 +26,8 @@ _RUN_DIGITS = 16
 _KIND_COLUMNS = 12
 
 
-class Wanted(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Wanted:
     """Which records are shown."""
 
     run: str | None = None
@@ -89,11 +91,12 @@ def _matching(reader: Reader, table: str, written: str, ids: Iterable[str]) -> s
 @click.option(
     "--follow/--no-follow", default=True, show_default=True, help="Go on as records are written."
 )
-def tail(filter: str, run_id: str | None, kind: str | None, last: int, *, follow: bool) -> int:  # noqa: A002 - the word of the public API
+def tail(filter: str, run_id: str | None, kind: str | None, last: int, *, follow: bool) -> int:
     """Show the newest records, and go on as they are written; Ctrl-C ends it.
 
-    FILTER is an expression of the filter language: about rows of the table that --kind names, and without --kind about runs, of which all records are
-    shown then. With --json each record is one line of JSON.
+    FILTER is an expression of the filter language: about rows of the table that --kind names, and
+    without --kind about runs, of which all records are shown then. With --json each record is one
+    line of JSON.
     """
     from whence.cli.follow import Follower, last_records  # noqa: PLC0415 - help does not need it
     from whence.query.find import find_run  # noqa: PLC0415
@@ -124,7 +127,7 @@ def tail(filter: str, run_id: str | None, kind: str | None, last: int, *, follow
 
 
 def _of_kind(word: str | None) -> tuple[str | None, frozenset[str]]:
-    """Return the table that a kind or table name means, and the kinds of records that make its rows.
+    """Return the table that a word means, and the kinds of records that make its rows.
 
     Raises:
         StoreError: There is no such kind.
@@ -167,7 +170,7 @@ def _line(record: AnyRecord) -> str:
 
 
 def _show_rich(records: list[AnyRecord]) -> None:
-    from rich.text import Text  # noqa: PLC0415 - plain output does without it
+    from rich.text import Text  # noqa: PLC0415 - help does not need it
 
     console = output.console()
     for record in records:

@@ -13,8 +13,8 @@ from whence.cli.common import choices, command, open_reader
 def why(any_id: str) -> None:
     """Show what led to an output, a run, a span or a decision.
 
-    Decisions with the options not taken, evidence kept and dropped, factors, model calls, scores and retries, in order.
-    ID is the id of an output, run, span or record, or an external id.
+    Decisions with the options not taken, evidence kept and dropped, factors, model calls, scores
+    and retries, in order. ID is the id of an output, run, span or record, or an external id.
     """
     with open_reader() as reader:
         chain = reader.why(any_id)

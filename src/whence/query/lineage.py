@@ -1,0 +1,298 @@
+"""What a thing came from and what came from it: the links around one id, walked breadth first.
+
+Comes in: an id. Goes out: nodes, edges from earlier to later, and the rings among them. A thing may go by several ids (a run by its external
+id, an output by the user's id and its record's); they are one node. Every thing is visited once, so a ring, which capture refuses
+but imported logs may hold, is reported and never walked round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, cast, get_args
+
+import msgspec
+
+from whence.errors import ConfigError, NotFoundError
+from whence.query import find, restore, text, treetext
+from whence.store import rows as r
+from whence.store.base import Store
+
+Direction = Literal["both", "ancestors", "descendants"]
+
+_LABEL_COLUMNS = 70
+_MAX_NAMED_RUNS = 500
+"""Runs that are looked at to name what is in them; beyond, nodes show their id."""
+_SUBJECT_FIRST = frozenset({"generated", "supports", "contradicts", "entity"})
+"""Kinds that read from the earlier to the later; the others say what the later is to the earlier."""
+
+
+class Node(msgspec.Struct, frozen=True):
+    """One thing that links name."""
+
+    id: str
+    """Its id: of a run, a span or a record, or the user's own of an output; as the link says it if nothing here has it."""
+    label: str
+    """What it is, on one printable line."""
+    table: str | None
+    """The table it is a row of; None if nothing in this store has the id."""
+    run: str | None
+    """Id of its run; None if nothing in this store has the id."""
+    distance: int
+    """How many links it is away: below zero for ancestors, above for descendants, zero for the thing itself."""
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """One link, its ends named by the ids of nodes."""
+
+    source: str
+    """Node id of the earlier thing."""
+    target: str
+    """Node id of the later thing."""
+    kind: str
+    """`retry_of`, `used`, or the user's own word."""
+    id: str
+    """Id of the link's record."""
+    confidence: float | None = None
+    """How sure the edge is, 0 to 1."""
+    inferred: bool = False
+    """Whether a program concluded it."""
+
+
+class Lineage(msgspec.Struct, frozen=True):
+    """The links around one thing."""
+
+    id: str
+    """Node id of the thing."""
+    nodes: list[Node]
+    """The thing itself, then the others by how near they are."""
+    edges: list[Edge]
+    """The links between them, in the order they were met."""
+    cycles: list[list[str]]
+    """Rings among them, each as node ids from earlier to later."""
+
+    @property
+    def ancestors(self) -> list[Node]:
+        """What the thing came from, the nearest first."""
+        return [node for node in self.nodes if node.distance < 0]
+
+    @property
+    def descendants(self) -> list[Node]:
+        """What came from the thing, the nearest first."""
+        return [node for node in self.nodes if node.distance > 0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the lineage as JSON-ready data."""
+        return {
+            "id": restore.to_json(self.id),
+            "nodes": [restore.to_plain(node) for node in self.nodes],
+            "edges": [restore.to_plain(edge, sparse=False) for edge in self.edges],
+            "cycles": restore.to_json(self.cycles),
+        }
+
+    def to_dot(self) -> str:
+        """Return the lineage as a Graphviz digraph, arrows from the earlier to the later."""
+        lines = ["digraph lineage {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];']
+        for node in self.nodes:
+            more = ", style=bold" if node.id == self.id else "" if node.table else ", style=dashed"
+            lines.append(f"  {_dot(node.id)} [label={_dot(node.label)}{more}];")
+        for edge in self.edges:
+            more = ", style=dashed" if edge.inferred else ""
+            lines.append(f"  {_dot(edge.source)} -> {_dot(edge.target)} [label={_dot(edge.kind)}{more}];")
+        return "\n".join([*lines, "}"]) + "\n"
+
+    def to_text(self) -> str:
+        """Return the lineage as lines for a terminal: ancestors, the thing, descendants, each indented by distance."""
+        names = {node.id: node.label for node in self.nodes}
+        reached = self._reached(names)
+        lines = [f"{names[self.id]}  {text.printable(self.id, 80)}"]
+        for title, nodes in (("came from", self.ancestors), ("led to", self.descendants)):
+            lines += [title] if nodes else []
+            lines += ["  " * min(abs(node.distance), 20) + reached.get(node.id, node.label) for node in nodes]
+        if len(lines) == 1:
+            lines.append("no links lead to it or from it")
+        lines += [f"ring: {' → '.join(names[one] for one in ring)}" for ring in self.cycles]
+        return "\n".join(lines)
+
+    def _reached(self, names: Mapping[str, str]) -> dict[str, str]:
+        """Return for each node the edge that leads from it to a nearer one, as a sentence."""
+        far = {node.id: abs(node.distance) for node in self.nodes}
+        said: dict[str, str] = {}
+        for edge in self.edges:
+            farther = max((edge.source, edge.target), key=lambda node: far[node])
+            said.setdefault(farther, phrase(edge.kind, names[edge.source], names[edge.target]))
+        return said
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        return text.pre(self.to_text())
+
+
+def phrase(kind: str, source: str, target: str) -> str:
+    """Return an edge as a sentence, the ends named by their labels: `round 2 retry of round 1`."""
+    said = text.printable(kind.replace("_", " "), 40)
+    return f"{source} {said} {target}" if kind in _SUBJECT_FIRST else f"{target} {said} {source}"
+
+
+def trace(store: Store, any_id: str, direction: str = "both", depth: int | None = None) -> Lineage:
+    """Return the links around `any_id`; see the module.
+
+    Raises:
+        NotFoundError: Neither a thing nor a link has that id.
+        ConfigError: The direction or the depth is none.
+    """
+    if direction not in get_args(Direction):
+        raise ConfigError(f"direction is {direction!r}; it has to be one of {', '.join(get_args(Direction))}")
+    if depth is not None and (type(depth) is not int or depth < 0):
+        raise ConfigError(f"depth is {depth!r}; give a whole number from 0, or None for all")
+    names = Names(store)
+    try:
+        start = names.node_id(find.find(store, any_id).ids[0])
+    except NotFoundError:
+        # A link may name what was never recorded: a file, a ticket, a run of another system.
+        if not any_id or not (store.edges([any_id], forward=True) or store.edges([any_id], forward=False)):
+            raise
+        start = names.node_id(any_id)
+    distances: dict[str, int] = {start: 0}
+    edges: dict[str, Edge] = {}
+    for forward, wanted in ((False, "ancestors"), (True, "descendants")):
+        if direction in {"both", wanted}:
+            walk(store, names, [start], depth, forward=forward, distances=distances, edges=edges)
+    order = sorted(distances.items(), key=lambda item: abs(item[1]))
+    nodes = [names.node(node_id, distance) for node_id, distance in order]
+    return Lineage(start, nodes, list(edges.values()), _rings(edges.values()))
+
+
+def walk(
+    store: Store,
+    names: Names,
+    start: Iterable[str],
+    depth: int | None,
+    *,
+    forward: bool,
+    distances: dict[str, int],
+    edges: dict[str, Edge],
+) -> None:
+    """Follow links from the nodes `start`, adding to `distances` (node id to distance) and `edges` (record to edge)."""
+    seen = set(start)
+    frontier = list(seen)
+    steps = 0
+    while frontier and (depth is None or steps < depth):
+        steps += 1
+        asked = list(dict.fromkeys(alias for node in frontier for alias in names.aliases(node)))
+        frontier = []
+        for link in sorted(cast("list[r.LinkRow]", store.edges(asked, forward=forward)), key=lambda row: (row.ts_ns, row.id)):
+            edge = names.edge(link)
+            edges.setdefault(f"{link.run}/{link.id}", edge)
+            reached = edge.target if forward else edge.source
+            if reached not in seen:
+                seen.add(reached)
+                frontier.append(reached)
+                distances.setdefault(reached, steps if forward else -steps)
+
+
+class Names:
+    """What ids stand for, looked up once each."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows: dict[str, Mapping[str, Sequence[r.Row]]] = {}
+        self._found: dict[str, find.Found | None] = {}
+
+    def found(self, any_id: str) -> find.Found | None:
+        """Return what an id stands for, None if nothing here has it."""
+        if any_id not in self._found:
+            self._found[any_id] = self._find(any_id)
+        return self._found[any_id]
+
+    def _find(self, any_id: str) -> find.Found | None:
+        run_id = self._store.find_run(any_id) if any_id else None
+        if run_id is None:
+            return None
+        if run_id not in self._rows:
+            if len(self._rows) >= _MAX_NAMED_RUNS:
+                return None
+            self._rows[run_id] = self._store.run_rows(run_id)
+        rows = self._rows[run_id]
+        return find.thing(any_id, run_id, rows) if rows.get("runs") else None
+
+    def node_id(self, any_id: str) -> str:
+        """Return the one id that stands for a thing in a lineage."""
+        found = self.found(any_id)
+        if found is None:
+            return any_id
+        return cast("str", getattr(found.row, "output_id", None) or found.row.id)
+
+    def aliases(self, node_id: str) -> tuple[str, ...]:
+        """Return every id that a thing goes by."""
+        found = self.found(node_id)
+        return (node_id,) if found is None else found.ids
+
+    def edge(self, link: r.LinkRow) -> Edge:
+        """Return a link as an edge between nodes."""
+        source, target = self.node_id(link.source), self.node_id(link.target)
+        return Edge(source, target, link.kind, link.id, link.confidence, link.inferred)
+
+    def node(self, node_id: str, distance: int) -> Node:
+        """Return a thing as a node."""
+        found = self.found(node_id)
+        if found is None:
+            return Node(node_id, text.printable(node_id, _LABEL_COLUMNS), None, None, distance)
+        return Node(node_id, self.label(node_id), found.table, found.run, distance)
+
+    def label(self, node_id: str) -> str:
+        """Return what a thing is, on one printable line."""
+        found = self.found(node_id)
+        match found.row if found else None:
+            case r.RunRow() as run:
+                name = run.external_id or run.name or run.id
+                return text.printable(f"run {name} ({run.status})", _LABEL_COLUMNS)
+            case r.SpanRow() as span:
+                return text.printable(f"{span.kind} {span.name or span.id}", _LABEL_COLUMNS)
+            case r.OutputRow() as output:
+                return text.printable(f"{output.kind} {output.output_id}", _LABEL_COLUMNS)
+            case r.PointRow() as record:
+                return treetext.describe(record, _LABEL_COLUMNS)
+            case _:
+                return text.printable(node_id, _LABEL_COLUMNS)
+
+
+def _rings(edges: Iterable[Edge]) -> list[list[str]]:
+    """Return the rings that a depth-first walk closes, each once, beginning at its smallest id."""
+    later: dict[str, list[str]] = {}
+    for edge in edges:
+        later.setdefault(edge.source, []).append(edge.target)
+    rings: dict[tuple[str, ...], None] = {}
+    done: set[str] = set()
+    for root in later:
+        path: dict[str, int] = {}
+        stack = [(root, iter(later.get(root, ())))] if root not in done else []
+        path.update({root: 0} if stack else {})
+        while stack:
+            node, targets = stack[-1]
+            target = next(targets, None)
+            if target is None:
+                stack.pop()
+                del path[node]
+                done.add(node)
+            elif target in path:
+                ring = list(path)[path[target] :]
+                first = ring.index(min(ring))
+                rings[tuple(ring[first:] + ring[:first])] = None
+            elif target not in done:
+                path[target] = len(path)
+                stack.append((target, iter(later.get(target, ()))))
+    return [list(ring) for ring in rings]
+
+
+def _dot(value: str) -> str:
+    """Return a text as a quoted Graphviz id.
+
+    A backslash is doubled, since Graphviz reads escapes such as `\\N` in labels, and nothing that does not print is left.
+    """
+    quoted = text.escaped(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}"'
