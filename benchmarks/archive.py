@@ -1,14 +1,19 @@
 """What archiving makes of a log: bytes a record before and after, and how fast.
 
-A record is one of the 33 of the workload. `raw` is the same content as compact JSON, one mapping a record.
+A record is one of the 33 of the workload. `raw` is the same content as compact JSON, one mapping a
+record.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from benchmarks import homes
-from benchmarks.harness import Bench
+
+if TYPE_CHECKING:
+    from benchmarks.harness import Bench
 
 
 class Sizes(msgspec.Struct, frozen=True):

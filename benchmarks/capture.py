@@ -1,9 +1,12 @@
-"""What recording costs the program that records: CPU and time a record, by recorder and durability, and a verb while switched off.
+"""What recording costs the program that records.
 
-All recorders say the same runs, each through its own API in a process of its own, one after the other and round again, so that a disturbance hits
-all of them. CPU of the caller is the thread's time around `record_run`; total CPU is the process's from the first record to the end
-of the flush, exporter threads included. One record here is one of the 33 of the workload: whence writes 54 lines for them, since it says
-when a span starts and not only that it has ended.
+CPU and time a record, by recorder and durability, and a verb while switched off.
+
+All recorders say the same runs, each through its own API in a process of its own, one after the
+other and round again, so that a disturbance hits all of them. CPU of the caller is the thread's
+time around `record_run`; total CPU is the process's from the first record to the end of the flush,
+exporter threads included. One record here is one of the 33 of the workload: whence writes 54 lines
+for them, since it says when a span starts and not only that it has ended.
 """
 
 from __future__ import annotations
@@ -11,13 +14,16 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from benchmarks import peers, worker
 from benchmarks.harness import Bench, Spread, spread
 from benchmarks.peers import PeerMissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OTEL = "otel"
 
@@ -54,12 +60,13 @@ class Sizes(msgspec.Struct, frozen=True):
     runs: int
     warm: int
     singles: int
+    disabled_calls: int
     repetitions: int
 
 
-FULL = Sizes(runs=300, warm=30, singles=20_000, repetitions=7)
-QUICK = Sizes(runs=30, warm=5, singles=2_000, repetitions=2)
-TINY = Sizes(runs=2, warm=1, singles=20, repetitions=1)
+FULL = Sizes(runs=300, warm=30, singles=20_000, disabled_calls=400_000, repetitions=7)
+QUICK = Sizes(runs=30, warm=5, singles=2_000, disabled_calls=40_000, repetitions=2)
+TINY = Sizes(runs=2, warm=1, singles=20, disabled_calls=100, repetitions=1)
 
 
 class WorkerFigures(msgspec.Struct, frozen=True):
@@ -110,9 +117,7 @@ class Figures(msgspec.Struct, frozen=True):
     """Peers that were not measured, and why."""
 
 
-def measure(
-    bench: Bench, sizes: Sizes, recorders: tuple[Recorder, ...] = RECORDERS
-) -> Figures:
+def measure(bench: Bench, sizes: Sizes, recorders: tuple[Recorder, ...] = RECORDERS) -> Figures:
     """Return what each recorder costs."""
     pythons: dict[str, str] = {"": bench.python}
     left_out: list[str] = []
@@ -126,13 +131,14 @@ def measure(
     with _sink(bench, pythons.get(OTEL)) as sink:
         for repetition in range(sizes.repetitions):
             for recorder in wanted:
-                figures = _once(bench, recorder, pythons, sizes, sink, repetition)
+                terms = {"workload": bench.workload, "sink": sink, "seed": repetition + 1}
+                figures = _once(bench, recorder, pythons, sizes, terms)
                 found[recorder.name].append(figures)
         disabled = [
             line
             for recorder in wanted
             if recorder.disabled
-            for line in _disabled(bench, recorder, pythons)
+            for line in _disabled(bench, recorder, pythons, sizes.disabled_calls)
         ]
     costs = [_cost(recorder.name, found[recorder.name]) for recorder in wanted]
     return Figures(sizes, costs, disabled, left_out)
@@ -143,31 +149,28 @@ def _once(
     recorder: Recorder,
     pythons: dict[str, str],
     sizes: Sizes,
-    sink: str,
-    repetition: int,
+    terms: dict[str, object],
 ) -> WorkerFigures:
     job = {
+        **terms,
         "runs": max(1, int(sizes.runs * recorder.runs_share)),
         "warm": sizes.warm,
         "singles": max(1, int(sizes.singles * recorder.runs_share)),
-        "seed": repetition + 1,
-        "workload": bench.workload,
-        "sink": sink,
     }
     text = _work(bench, recorder, pythons, {**job, "mode": "capture"})
     return msgspec.json.decode(text, type=WorkerFigures)
 
 
-def _disabled(bench: Bench, recorder: Recorder, pythons: dict[str, str]) -> Iterator[Disabled]:
-    text = _work(bench, recorder, pythons, {"mode": "disabled", "sink": ""})
+def _disabled(
+    bench: Bench, recorder: Recorder, pythons: dict[str, str], count: int
+) -> Iterator[Disabled]:
+    text = _work(bench, recorder, pythons, {"mode": "disabled", "sink": "", "calls": count})
     calls = msgspec.json.decode(text, type=dict[str, dict[str, float]])["calls_ns"]
     for call, took_ns in calls.items():
         yield Disabled(recorder.name.partition(",")[0], call, took_ns)
 
 
-def _work(
-    bench: Bench, recorder: Recorder, pythons: dict[str, str], job: dict[str, object]
-) -> str:
+def _work(bench: Bench, recorder: Recorder, pythons: dict[str, str], job: dict[str, object]) -> str:
     """Return the figures of one worker process as JSON.
 
     Raises:
@@ -194,7 +197,11 @@ def _work(
 
 @contextlib.contextmanager
 def _sink(bench: Bench, python: str | None) -> Iterator[str]:
-    """Give the URL of a running sink; empty without the environment that can decode what it gets."""
+    """Run the sink while inside.
+
+    Yields:
+        Its URL; empty without the environment that can decode what it gets.
+    """
     if python is None:
         yield ""
         return

@@ -1,4 +1,7 @@
-"""What every benchmark is given: where to work, which workload, how much; and what it says about the machine it ran on."""
+"""What every benchmark is given.
+
+Where to work, which workload, how much; and what it says about the machine it ran on.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,7 +27,10 @@ class Bench(msgspec.Struct, frozen=True):
     """The terms of one session of measuring."""
 
     work: Path
-    """Folder for homes, environments of peers and scratch files. It is kept, so that homes and environments are made once."""
+    """Folder for homes, environments of peers and scratch files.
+
+    It is kept, so that homes and environments are made once.
+    """
     workload: str = ""
     """Folder with another `workload.py`; ours if empty."""
     python: str = sys.executable
@@ -37,7 +46,10 @@ class Bench(msgspec.Struct, frozen=True):
         return folder
 
     def environment(self) -> dict[str, str]:
-        """Return the environment for processes of ours: this checkout importable, whence at its defaults."""
+        """Return the environment for processes of ours.
+
+        This checkout importable, whence at its defaults.
+        """
         kept = {key: value for key, value in os.environ.items() if not key.startswith("WHENCE_")}
         paths = [str(ROOT), str(ROOT / "src")]
         return {**kept, "PYTHONPATH": os.pathsep.join(paths), "WHENCE_COMPACT_AT_EXIT": "0"}
@@ -54,7 +66,10 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How busy the machine was: the one-minute load average before and after. Above 1, somebody else was there."""
+    """How busy the machine was.
+
+    The one-minute load average before and after. Above 1, somebody else was there.
+    """
 
     before: float
     after: float
@@ -82,7 +97,9 @@ def quantile(values: Iterable[float], share: float) -> float:
 
 def machine() -> Machine:
     """Return what this machine is."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    memory = (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    )
     return Machine(
         cpu=_cpu_name(),
         cores=os.cpu_count() or 1,
@@ -133,5 +150,7 @@ def run_module(bench: Bench, module: str, *arguments: str) -> str:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{module} failed with exit code {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"{module} failed with exit code {done.returncode}: {done.stderr[-2000:]}"
+        )
     return done.stdout

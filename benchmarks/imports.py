@@ -1,18 +1,29 @@
-"""What `import whence` costs a program that starts: time and modules, beside `import msgspec`, the one package it needs.
+"""What `import whence` costs a program that starts.
 
-Fresh processes alternate between the statements, so that a disturbance hits all of them; the page cache and the compiled files are warm.
+Time and modules, beside `import msgspec`, the one package it needs.
+
+Fresh processes alternate between the statements, so that a disturbance hits all of them; the page
+cache and the compiled files are warm.
 """
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from benchmarks.harness import Bench, Spread, spread
 
-STATEMENTS = ("import msgspec", "import whence", "import whence.query.reader", "import logging, json")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STATEMENTS = (
+    "import msgspec",
+    "import whence",
+    "import whence.query.reader",
+    "import logging, json",
+)
 _PROGRAM = """
 import sys, time
 before = set(sys.modules)

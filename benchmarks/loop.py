@@ -1,8 +1,10 @@
 """What an agent loop takes on disk: fifty turns, each of which sends the whole conversation again.
 
-Compared are the final conversation, which is what there is to know, and the sum of what was sent, which is what a recorder stores that
-writes every call down as it is.
+Compared are the final conversation, which is what there is to know, and the sum of what was sent,
+which is what a recorder stores that writes every call down as it is.
 """
+
+# ruff: noqa: S311 - what is measured is no secret
 
 from __future__ import annotations
 
@@ -86,7 +88,7 @@ def _size(messages: list[dict[str, str]]) -> int:
 
 def conversation(turns: int) -> list[tuple[list[dict[str, str]], dict[str, str]]]:
     """Return what is sent and what comes back in each turn."""
-    rng = random.Random(5)  # noqa: S311 - text for measurements
+    rng = random.Random(5)
     history = [{"role": "system", "content": workload.text(rng, SYSTEM_CHARS)}]
     made: list[tuple[list[dict[str, str]], dict[str, str]]] = []
     for turn in range(turns):

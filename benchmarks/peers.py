@@ -1,12 +1,18 @@
-"""Environments of peers, made with pip when they are first needed and kept. A peer that cannot be installed is left out, with a sentence."""
+"""Environments of peers, made with pip when they are first needed and kept.
+
+A peer that cannot be installed is left out, with a sentence.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import venv
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.harness import Bench
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.harness import Bench
 
 PACKAGES: dict[str, tuple[str, ...]] = {
     "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
@@ -42,7 +48,10 @@ def python_of(bench: Bench, peer: str) -> str:
 
 
 def versions(bench: Bench, peer: str) -> str:
-    """Return the installed versions of a peer's packages, one a line; empty if it is not installed."""
+    """Return the installed versions of a peer's packages, one a line.
+
+    Empty if it is not installed.
+    """
     stamp = bench.work / "venvs" / peer / "installed"
     return stamp.read_text(encoding="utf-8") if stamp.exists() else ""
 

@@ -1,7 +1,9 @@
-"""A loopback sink for OTLP over HTTP: answers at once, keeps the bodies, counts spans only when asked.
+"""A loopback sink for OTLP over HTTP.
 
-Started as `python -m benchmarks.sink` in the environment that has the peer's protobuf definitions; prints its port. GET `/count` gives the
-number of spans and bytes so far and forgets them.
+Answers at once, keeps the bodies, counts spans only when asked.
+
+Started as `python -m benchmarks.sink` in the environment that has the peer's protobuf definitions;
+prints its port. GET `/count` gives the number of spans and bytes so far and forgets them.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ _bodies: list[bytes] = []
 
 
 def _count() -> dict[str, int]:
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415 - counting comes after measuring
         ExportTraceServiceRequest,
     )
 
@@ -31,12 +33,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802 - named by the base class
+    def do_POST(self) -> None:
         """Keep the body."""
         _bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
         self._answer(b"", "application/x-protobuf")
 
-    def do_GET(self) -> None:  # noqa: N802 - named by the base class
+    def do_GET(self) -> None:
         """Tell what has come in."""
         self._answer(json.dumps(_count()).encode(), "application/json")
 

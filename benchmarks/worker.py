@@ -1,7 +1,10 @@
-"""Runs one driver in a process of its own and prints one line of figures; needs the standard library and the driver's own packages.
+"""Runs one driver in a process of its own and prints one line of figures.
 
-`python -m benchmarks.worker '{"driver": ..., "mode": "capture"}'`. The fixture is made before and frozen out of garbage collection, so that it
-does not make the recorder's collections slower; collection itself stays on. Warm-up runs and a flush come first.
+Needs the standard library and the driver's own packages.
+
+`python -m benchmarks.worker '{"driver": ..., "mode": "capture"}'`. The fixture is made before and
+frozen out of garbage collection, so that it does not make the recorder's collections slower;
+collection itself stays on. Warm-up runs and a flush come first.
 """
 
 from __future__ import annotations
@@ -26,17 +29,18 @@ def main(job: dict[str, Any]) -> None:
     """Do what the job says and end without the recorder's own exit handlers."""
     driver = importlib.import_module(f"benchmarks.drivers.{job['driver']}").D()
     driver.setup(job["sink"], job["folder"], job["mode"] != "disabled")
-    figures = _disabled(driver) if job["mode"] == "disabled" else _capture(driver, job)
+    figures = (
+        _disabled(driver, job["calls"]) if job["mode"] == "disabled" else _capture(driver, job)
+    )
     print(MARK + json.dumps(figures), flush=True)
     os._exit(0)
 
 
-def _disabled(driver: Any) -> dict[str, Any]:
+def _disabled(driver: Any, count: int) -> dict[str, Any]:
     """Return nanoseconds of each call in the off state, the least of seven rounds."""
     found: dict[str, float] = {}
     for name, statement in driver.DISABLED.items():
         timer = timeit.Timer(statement, globals={"d": driver})
-        count = timer.autorange()[0] // 4 or 1
         found[name] = min(timer.repeat(7, count)) / count * 1e9
     return {"calls_ns": found}
 
@@ -82,7 +86,7 @@ def _capture(driver: Any, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kept(driver: Any, sink: str, stored: int | None, records: int) -> dict[str, Any]:
-    """Return bytes a record, and the share of records that arrived where they are sent to a sink."""
+    """Return bytes a record, and the share that arrived where records are sent to a sink."""
     if driver.SENDS:
         counted = _take_count(sink)
         size = counted["size_bytes"] / max(1, counted["spans"])
@@ -94,7 +98,7 @@ def _kept(driver: Any, sink: str, stored: int | None, records: int) -> dict[str,
 
 
 def _take_count(sink: str) -> dict[str, int]:
-    with urllib.request.urlopen(f"{sink}/count", timeout=60) as answer:  # noqa: S310 - our own loopback sink
+    with urllib.request.urlopen(f"{sink}/count", timeout=60) as answer:  # noqa: S310 - loopback
         return json.load(answer)
 
 

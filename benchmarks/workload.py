@@ -1,27 +1,39 @@
 """The workload: one research run of 33 records, seeded, from the standard library alone.
 
-`gen_run(i)` gives the i-th run as a plain tree: 1 run, 5 stages, 4 decisions in each, 6 tool calls of 500 bytes in and 2 KB out, and 1
-model call with a system prompt of 4 KB (one of 4 versions), a user message of 8 KB and an answer of 2 KB. Its text is a Markov chain of first
-order over the Python reference that every CPython ships, with random jumps, so that it compresses like prose and no long stretch comes
-twice. `load` gives another module with the same two functions in its place.
+`gen_run(i)` gives the i-th run as a plain tree: 1 run, 5 stages, 4 decisions in each, 6 tool calls
+of 500 bytes in and 2 KB out, and 1 model call with a system prompt of 4 KB (one of 4 versions), a
+user message of 8 KB and an answer of 2 KB. Its text is a Markov chain of first order over the
+Python reference that every CPython ships, with random jumps, so that it compresses like prose and
+no long stretch comes twice. `load` gives another module with the same two functions in its place.
 """
 
-# ruff: noqa: S311 - text for measurements, no secrets
+
+# ruff: noqa: S311 - what is measured is no secret
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import random
 import sys
 from pydoc_data import topics
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 RECORDS_PER_RUN = 33
 JUMPS = 0.35
-"""Share of words that do not follow from the one before: text then compresses with zstd-3 as prose does, about 2.6 times."""
+"""Share of words that do not follow from the one before.
+
+Text then compresses with zstd-3 as prose does, about 2.6 times.
+"""
+LONGEST_WORD = 23
+"""Longer ones are rules and paths."""
 SYSTEM_CHARS, USER_CHARS, ANSWER_CHARS = 4_096, 8_192, 2_048
+FAILING = 0.03
+"""Share of tool calls that fail."""
 TOOL_INPUT_CHARS, TOOL_OUTPUT_CHARS = 500, 2_048
 STAGES: dict[str, tuple[str, ...]] = {
     "intake": ("scope", "intent", "language", "audience"),
@@ -39,9 +51,13 @@ FACTORS = ("relevance", "recency", "authority", "cost", "risk", "novelty")
 def _chain() -> tuple[list[str], dict[str, list[str]]]:
     """Return all words of the reference, and for each word those that follow it."""
     words = " ".join(topics.topics[name] for name in sorted(topics.topics)).split()
-    words = [word for word in words if word.isascii() and len(word) < 24 and word.strip("-=*~^.")]
+    words = [
+        word
+        for word in words
+        if word.isascii() and len(word) <= LONGEST_WORD and word.strip("-=*~^.")
+    ]
     following: dict[str, list[str]] = {}
-    for first, second in zip(words, words[1:], strict=False):
+    for first, second in itertools.pairwise(words):
         following.setdefault(first, []).append(second)
     return words, following
 
@@ -130,7 +146,7 @@ def _tool(rng: random.Random, name: str) -> dict[str, Any]:
         "kind": "retriever" if "search" in name or name == "rerank" else "tool",
         "input": (given + text(rng, TOOL_INPUT_CHARS))[: TOOL_INPUT_CHARS - 2] + '"}',
         "output": (got + text(rng, TOOL_OUTPUT_CHARS))[: TOOL_OUTPUT_CHARS - 3] + '"}]',
-        "status": "ok" if rng.random() < 0.97 else "error",  # noqa: PLR2004 - three calls in a hundred fail
+        "status": "ok" if rng.random() > FAILING else "error",
     }
 
 
@@ -156,7 +172,13 @@ def flat_records(run: dict[str, Any]) -> list[dict[str, Any]]:
     def add(kind: str, parent: int | None, **fields: Any) -> int:
         number = len(records)
         ts = 1_760_000_000.0 + run["index"] + number * 1e-3
-        envelope = {"run_id": run["run_id"], "seq": number, "parent": parent, "kind": kind, "ts": ts}
+        envelope = {
+            "run_id": run["run_id"],
+            "seq": number,
+            "parent": parent,
+            "kind": kind,
+            "ts": ts,
+        }
         records.append({**envelope, **fields})
         return number
 

@@ -1,8 +1,14 @@
-"""What a driver has. A new peer is a copy of any driver here, and a line in `benchmarks.capture.RECORDERS`."""
+"""What a driver has.
+
+A new peer is a copy of any driver here, and a line in `benchmarks.capture.RECORDERS`.
+"""
+
+# The signature of a driver is fixed.
+# ruff: noqa: FBT001, FBT002
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Driver:
@@ -12,10 +18,13 @@ class Driver:
     """Pause between runs, so that a recorder that exports later keeps up and drops nothing."""
     SENDS = False
     """Whether records go to the sink, and not into files."""
-    DISABLED: dict[str, str] = {}  # noqa: RUF012 - a table that drivers replace, never change
-    """Calls to time in the documented off state: what it is, and the statement; `d` is the driver."""
+    DISABLED: ClassVar[dict[str, str]] = {}
+    """Calls to time in the documented off state.
 
-    def setup(self, sink: str, outdir: str, enabled: bool = True) -> None:  # noqa: FBT - as in peerbench
+    What it is, and the statement; `d` is the driver.
+    """
+
+    def setup(self, sink: str, outdir: str, enabled: bool = True) -> None:
         """Import the library and configure it as in production.
 
         Args:

@@ -1,8 +1,14 @@
-"""Limit of careful Python: one msgspec struct a record from values at hand, encoded in C, one `write` each. No API, no context, no nesting.
+"""Limit of careful Python.
 
-Records have an id, a parent and a clock reading; nothing is validated, and starts are not written, so a process that dies leaves no
-trace of what it was doing.
+One msgspec struct a record from values at hand, encoded in C, one `write` each. No API, no context,
+no nesting.
+
+Records have an id, a parent and a clock reading; nothing is validated, and starts are not written,
+so a process that dies leaves no trace of what it was doing.
 """
+
+# The signature of a driver is fixed, and its packages are imported where an environment has them.
+# ruff: noqa: FBT001, FBT002, PLC0415
 
 from __future__ import annotations
 
@@ -17,18 +23,18 @@ from benchmarks.drivers.files import FileDriver
 class D(FileDriver):
     """One line a record."""
 
-    def setup(self, sink: str, outdir: str, enabled: bool = True) -> None:  # noqa: FBT
+    def setup(self, sink: str, outdir: str, enabled: bool = True) -> None:
         """Make the struct and its encoder."""
         super().setup(sink, outdir, enabled)
-        import msgspec  # noqa: PLC0415 - other environments lack it
+        import msgspec
 
         fields = [("run", str), ("id", int), ("parent", int), ("kind", str), ("ts", int)]
         self._record = msgspec.defstruct("Record", [*fields, ("data", dict)], gc=False)
         self._encode = msgspec.json.Encoder().encode
-        self._now = getattr(time, "time_ns")  # noqa: B009 - the project reads the time in one place; this is a peer
+        self._now = time.time_ns  # noqa: TID251 - a peer has no clock of ours
 
     def _write(self, kind: str, parent: int, data: dict[str, Any]) -> int:
-        made = random.getrandbits(63)  # noqa: S311 - an id
+        made = random.getrandbits(63)
         record = self._record(self.run_id, made, parent, kind, self._now(), data)
         os.write(self.fd, self._encode(record) + b"\n")
         return made

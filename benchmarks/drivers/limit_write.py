@@ -1,4 +1,7 @@
-"""Physical limit: the 33 lines are there already, and each is one `write`. What is left is the kernel."""
+"""Physical limit: the 33 lines are there, and each is one `write`. What is left is the kernel."""
+
+# The signature of a driver is fixed.
+# ruff: noqa: ARG002
 
 from __future__ import annotations
 
@@ -28,6 +31,6 @@ class D(FileDriver):
         for line in self._lines[id(run)]:
             write(fd, line)
 
-    def record_single(self, decision: dict[str, Any]) -> None:  # noqa: ARG002
+    def record_single(self, decision: dict[str, Any]) -> None:
         """Write one line of a decision."""
         os.write(self.fd, self._single)

@@ -1,9 +1,15 @@
-"""opentelemetry-sdk as its documentation has it: BatchSpanProcessor with its defaults, OTLP over HTTP, one span a record."""
+"""opentelemetry-sdk as its documentation has it.
+
+BatchSpanProcessor with its defaults, OTLP over HTTP, one span a record.
+"""
+
+# The signature of a driver is fixed, and its packages are imported where an environment has them.
+# ruff: noqa: ARG002, FBT001, FBT002, PLC0415
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.drivers.base import Driver
 
@@ -11,28 +17,31 @@ _dumps = json.dumps
 
 
 class D(Driver):
-    """Spans are nested by context; structures become attributes as JSON text, since attributes hold no mappings."""
+    """Spans are nested by context.
+
+    Structures become attributes as JSON text, since attributes hold no mappings.
+    """
 
     PACE_MS = 10.0
     SENDS = True
-    DISABLED = {  # noqa: RUF012 - as in the base class
+    DISABLED: ClassVar[dict[str, str]] = {
         "span": "with d.tracer.start_as_current_span('x'): pass",
         "set": "d.span.set_attribute('output', 'y')",
         "event": "d.span.add_event('x')",
     }
 
-    def setup(self, sink: str, outdir: str, enabled: bool = True) -> None:  # noqa: ARG002, FBT
+    def setup(self, sink: str, outdir: str, enabled: bool = True) -> None:
         """Set the provider up; without one the API's no-op tracer is what records."""
-        from opentelemetry import trace  # noqa: PLC0415 - only its own environment has it
+        from opentelemetry import trace
 
         self.provider: Any = None
         if enabled:
-            from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
                 OTLPSpanExporter,
             )
-            from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-            from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-            from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
             self.provider = TracerProvider(resource=Resource.create({"service.name": "benchmarks"}))
             exporter = OTLPSpanExporter(endpoint=sink + "/v1/traces")

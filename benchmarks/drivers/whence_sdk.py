@@ -1,14 +1,17 @@
 """whence through its public API: runs, spans, and decisions in one call.
 
-It stands alone, so that it can be copied into another bench whose drivers have the same methods (`drivers/whence_sdk.py` beside a
-`drivers/base.py`): there it takes that bench's base class.
+It stands alone, so that it can be copied into another bench whose drivers have the same methods
+(`drivers/whence_sdk.py` beside a `drivers/base.py`): there it takes that bench's base class.
 """
+
+# The signature of a driver is fixed, and its packages are imported where an environment has them.
+# ruff: noqa: ARG002, FBT001, FBT002, PLC0415
 
 from __future__ import annotations
 
 import importlib
-import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from benchmarks.drivers.base import Driver
@@ -21,7 +24,10 @@ else:
             Driver = object
 
 _STARTS = (b"run_started", b"span_started", b"decision")
-"""Kinds of which one is written for each record of the workload; the decision on the outcome is one more."""
+"""Kinds of which one is written for each record of the workload.
+
+The decision on the outcome is one more.
+"""
 
 
 class D(Driver):
@@ -32,7 +38,7 @@ class D(Driver):
     PACE_MS, SENDS = 1.0, False
     RUNS = None
     SPANS_PER_RUN = 33
-    DISABLED = {  # noqa: RUF012 - as in the base class
+    DISABLED: ClassVar[dict[str, str]] = {
         "span": "with d.whence.span('x'): pass",
         "decide": "d.scope.decide('x', 'y', why='z', confidence=0.5)",
         "set": "d.scope.set(output='y')",
@@ -40,9 +46,9 @@ class D(Driver):
         "record_generation": "d.scope.record_generation(model='x', output='y')",
     }
 
-    def setup(self, sink: str, outdir: str, enabled: bool = True) -> None:  # noqa: ARG002, FBT
+    def setup(self, sink: str, outdir: str, enabled: bool = True) -> None:
         """Point whence at a home of its own."""
-        import whence  # noqa: PLC0415 - importing it is measured elsewhere
+        import whence
 
         self.whence = whence
         self.home = outdir
@@ -50,12 +56,15 @@ class D(Driver):
         self.scope: Any = whence.current_run()
         self.size = self.stored_bytes
 
-    def env(self, sink: str, outdir: str, enabled: bool) -> dict[str, str]:  # noqa: ARG002, FBT, PLR6301
+    def env(self, sink: str, outdir: str, enabled: bool) -> dict[str, str]:
         """Return what has to stand in the environment before the process starts."""
         return {}
 
     def record_run(self, run: dict[str, Any]) -> None:
-        """Record one run: 1 run, 5 stages, 20 decisions, 6 tools, 1 generation, and the decision on its outcome."""
+        """Record one run.
+
+        1 run, 5 stages, 20 decisions, 6 tools, 1 generation, and the decision on its outcome.
+        """
         w = self.whence
         with w.run(
             run["name"],
@@ -69,7 +78,9 @@ class D(Driver):
                     for decision in stage["decisions"]:
                         _decide(scope, decision)
                     for tool in stage["tools"]:
-                        with w.tool(tool["name"], tool_type=tool["kind"], input=tool["input"]) as call:
+                        with w.tool(
+                            tool["name"], tool_type=tool["kind"], input=tool["input"]
+                        ) as call:
                             call.set(output=tool["output"], status=tool["status"])
                     if stage["llm"]:
                         _generate(w, stage["llm"])
@@ -94,26 +105,19 @@ class D(Driver):
 
     def stored_bytes(self) -> int:
         """Return the size of all files in the home."""
-        return sum(
-            os.path.getsize(os.path.join(folder, file))  # noqa: PTH118, PTH202 - the home may be a string
-            for folder, _, files in os.walk(self.home)
-            for file in files
-        )
+        return sum(file.stat().st_size for file in Path(self.home).rglob("*") if file.is_file())
 
     @staticmethod
     def recovered(outdir: str) -> int:
         """Return how many records of the workload a folder holds."""
         found = runs = 0
-        for folder, _, files in os.walk(outdir):
-            for name in files:
-                if not name.endswith(".jsonl"):
-                    continue
-                with open(os.path.join(folder, name), "rb") as file:  # noqa: PTH118, PTH123
-                    for line in file:
-                        if line.endswith(b"\n"):
-                            kind = line.split(b'"kind":"', 1)[1].split(b'"', 1)[0]
-                            found += kind in _STARTS
-                            runs += kind == b"decision" and b'"name":"outcome"' in line
+        for segment in Path(outdir).rglob("*.jsonl"):
+            with segment.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        kind = line.split(b'"kind":"', 1)[1].split(b'"', 1)[0]
+                        found += kind in _STARTS
+                        runs += kind == b"decision" and b'"name":"outcome"' in line
         return found - runs
 
 

@@ -33,9 +33,14 @@ def new_run_id() -> str:
     return f"{value:032x}"
 
 
+def new_number(now_ns: int) -> int:
+    """Return a new 64-bit span or record id of the time `now_ns` as a number, never 0."""
+    return (now_ns >> 20 & 0x1FF_FFFF_FFFF) << 23 | next(_counter) & 0x7F_FFFF
+
+
 def new_id(now_ns: int) -> str:
-    """Return a new 64-bit span or record id of the time `now_ns` as 16 hex digits, never all zero."""
-    return "%016x" % ((now_ns >> 20 & 0x1FF_FFFF_FFFF) << 23 | next(_counter) & 0x7F_FFFF)  # noqa: UP031 - faster
+    """Return a new 64-bit span or record id of the time `now_ns` as 16 hex digits."""
+    return "%016x" % new_number(now_ns)  # noqa: UP031 - faster than an f-string
 
 
 def reseed() -> None:

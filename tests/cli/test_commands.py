@@ -7,11 +7,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 
 import pytest
 
 from whence.cli.app import COMMANDS
 from whence.cli.commands.retain import Days
+from whence.log import blobs, segment
+from whence.log.home import Home
+from whence.log.segment import SegmentName
+from whence.record import codec
+from whence.record.event import Event
+from whence.record.run import RunEnded, RunStarted
 
 
 def test_runs_lists_the_latest_first_and_filters(ask, ask_json, recorded):
@@ -217,6 +224,37 @@ def test_retain_has_nothing_to_do_on_a_young_home(ask, ask_json, recorded):
     assert ask("retain", "--keep", "soon").exit_code == 2
     assert ask("retain", "--keep", "0").exit_code == 2
     assert ask("retain").exit_code == 2
+
+
+def test_retain_removes_old_days_everywhere_and_says_so(ask, ask_json, recorded):
+    """After the removal neither log, archive nor blobs hold the old day, and the young one is whole."""
+    name = SegmentName("2026-01-01", "old-1-ab", 1)
+    place = Home(recorded.home)
+    os.close(segment.create(place, name))
+    marker = blobs.put(place, b"x" * 50_000, "text")
+    old = "0" * 31 + "7"
+    lines = [
+        RunStarted(v=1, seq=1, ts="2026-01-01T08:00:00Z", run=old, name="long ago"),
+        Event(v=1, seq=2, ts="2026-01-01T08:00:01Z", run=old, message="m", data={"big": marker}),
+        RunEnded(v=1, seq=3, ts="2026-01-01T08:00:02Z", run=old, status="complete"),
+    ]
+    name.path_in(place).write_bytes(b"".join(codec.encode(line) + b"\n" for line in lines))
+
+    kept = ask("retain", "--keep", "1d", "--dry-run")
+    assert "2026-01-01 stays: 1 of its segments are not archived" in kept.stderr
+    assert ask("compact").exit_code == 0
+    assert old in [run["id"] for run in ask_json("runs")["items"]]
+    assert ask("retain", "--keep", "1d").exit_code == 2  # nobody is there to say yes
+    assert ask_json("retain", "--keep", "1d", "--dry-run")["blob_bytes"] == 50_000
+    report = ask_json("retain", "--keep", "1d", "--yes")
+
+    assert (report["segments"], report["blobs"], report["recorded"]) == (1, 1, True)
+    assert [d["day"] for d in report["days"]] == ["2026-01-01"]
+    left = [run["id"] for run in ask_json("runs")["items"]]
+    assert left == [recorded.failed, recorded.bold, recorded.calm]
+    assert ask_json("doctor")["findings"] == []
+    [said] = ask_json("sql", "SELECT message FROM events WHERE level = 'warning'")["rows"]
+    assert said["message"].startswith("retention removed 1 segments of 1 days and 1 blobs")
 
 
 def test_export_writes_session_folders(ask, ask_json, recorded, tmp_path):

@@ -131,7 +131,7 @@ def test_losses_are_summed_by_run_and_reason(place):
     found = doctor.examine(place)
 
     assert found.gaps == [doctor.Loss(RUN, "disk full", 6)]
-    assert "6 records of run" in found.findings[0].message
+    assert "6 records of 1 run" in found.findings[0].message
     assert found.worst() == "warning"
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from whence.capture.values import Put
     from whence.capture.verbs import Verbs
 
+_TOOL_CALL = emit.shape(ToolCall)
 MAX_STACK_CHARS = 8_000
 _OPTION_KEYS = ("name", "probability", "score", "reason_rejected", "chosen")
 _GENERATION_TEXT = frozenset({
@@ -69,9 +70,17 @@ _attributes = attributes
 
 def texts(items: Any) -> list[str]:
     """Return each item as text; a single one as a list of itself."""
-    if isinstance(items, str) or not isinstance(items, Iterable):
-        return [_text(items)]
-    return [_text(item) for item in cast("Iterable[Any]", items)]
+    return [_text(item) for item in _items(items)]
+
+
+def _items(given: Any) -> list[Any]:
+    """Return the items of a collection; anything that is none, or will not be iterated, as the only one."""
+    if isinstance(given, (str, bytes, bytearray)):
+        return [given]
+    try:
+        return list(given)
+    except Exception:  # noqa: BLE001 - iterating a user's object runs the user's code
+        return [given]
 
 
 def whole_number(value: Any) -> int | None:
@@ -101,10 +110,8 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
     if isinstance(given, Mapping):
         pairs = cast("Mapping[Any, Any]", given).items()
         return [Option(_text(k), probability=_number(v), chosen=_text(k) == chosen) for k, v in pairs]
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        given = [given]
     made: list[Any] = []
-    for item in given:
+    for item in given if type(given) is list else _items(given):
         if type(item) is dict and len(item) == 2:  # noqa: PLR2004 - a name and a reason: what most callers give
             name, reason = item.get("name"), item.get("reason_rejected")
             if type(name) is str and type(reason) is str and name != chosen:
@@ -141,7 +148,7 @@ def _option(item: Mapping[str, Any], chosen: Any, put: Put) -> Option:
 
 def factors(given: Sequence[Any] | Mapping[str, Any], put: Put) -> list[dict[str, Any]]:
     """Return factors given as mappings or as `{name: weight}`, each with its contribution."""
-    items: Iterable[Any] = given
+    items = given if type(given) is list else _items(given)
     if isinstance(given, Mapping):
         items = [{"name": k, "weight": v} for k, v in cast("Mapping[Any, Any]", given).items()]
     made: list[dict[str, Any]] = []
@@ -287,7 +294,7 @@ def _set_mapping(made: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _set_media(made: dict[str, Any], key: str, value: Any) -> None:
-    items = cast("Iterable[Any]", value) if isinstance(value, (list, tuple)) else [value]
+    items = cast("list[Any]", value) if isinstance(value, (list, tuple)) else [value]
     made[key] = [mapping(item, emit.put_blob) for item in items]
 
 
@@ -326,7 +333,7 @@ _GENERATION_OTHER: dict[str, Callable[[dict[str, Any], str, Any], None]] = {
 def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
     """Write a tool call record from keyword arguments, which are used up, and return its id."""
     now = _clock.wall_ns()
-    record_id = _ids.new_id(now)
+    number = _ids.new_number(now)
     put = emit.put_blob
     pop = fields.pop
     given, got = pop("input", None), pop("output", None)
@@ -339,12 +346,7 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
         made = _rest_of_tool_call(fields, put)
     if problem is not None:
         made["error"] = error_field(problem, put)
-    record = ToolCall(
-        ts=_clock.format_ns(now),
-        run=scope.run_id,
-        span=scope.span_id,
-        id=record_id,
-        stage=scope.stage,
+    body = _TOOL_CALL.body(
         tool_name=tool_name if type(tool_name) is str else _text(tool_name),
         tool_type=tool_type if tool_type is None or type(tool_type) is str else _text(tool_type),
         input=given if given is None or type(given) is str else values.clean(given, put),
@@ -353,8 +355,8 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
         status=("ok" if problem is None else "error") if status is None else _text(status),
         **made,
     )
-    emit.emit(record, now)
-    return record_id
+    emit.point(scope, _TOOL_CALL, body, now, number)
+    return f"{number:016x}"
 
 
 def _rest_of_tool_call(fields: dict[str, Any], put: Put) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import msgspec
 
+from whence import _clock
 from whence.capture import guard, state, values
 from whence.errors import LinkError
 from whence.log import blobs
@@ -24,6 +25,9 @@ from whence.record.base import Record
 from whence.record.link import LINK_KINDS
 from whence.record.span import SPAN_KINDS
 from whence.record.values import MARK, is_marker, restore
+
+if TYPE_CHECKING:
+    from whence.capture.verbs import Verbs
 
 CONTENT_FIELDS = frozenset(
     {
@@ -75,6 +79,90 @@ def never_raises(verb: Callable[P, R]) -> Callable[P, R]:
             return cast("R", "")
 
     return guarded
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """How the records of one kind are written fast: envelope by a form, the fields of the kind by the encoder."""
+
+    kind: type[Record]
+    """The kind of record."""
+    body: Callable[..., Any]
+    """Makes a struct of the kind's own fields, without the envelope."""
+    form: bytes
+    """The line, for `Writer.append_form`."""
+
+
+def shape(kind: type[Record], *, has_id: bool = True) -> Shape:
+    """Return the shape of a kind of record."""
+    own: list[Any] = []
+    for field in msgspec.structs.fields(kind):
+        if field.name not in _ENVELOPE and field.name != "extra":
+            required = field.default is msgspec.NODEFAULT
+            own.append((field.name, Any) if required else (field.name, Any, field.default))
+    body = msgspec.defstruct(
+        f"{kind.__name__}Body", own, frozen=True, kw_only=True, omit_defaults=True, gc=False
+    )
+    tag = str(kind.__struct_config__.tag).encode()
+    end = b',"id":"%016x",%b\n' if has_id else b"%b\n"
+    return Shape(kind, body, b'{"v":1,"seq":%d,"kind":"' + tag + b'","ts":"%b%09dZ"%b' + end)
+
+
+def point(scope: Verbs, how: Shape, body: Any, now_ns: int, number: int) -> None:
+    """Write a point record of a scope, whose user values are clean already, under the id `number`."""
+    current = _current
+    try:
+        text = _encode(body)
+        if len(text) <= _INLINE_BYTES and not current.careful:
+            (current.writer or current.open_writer()).append_form(
+                how.form, (scope.envelope, number, text[1:]), now_ns, scope.run_id
+            )
+            return
+    except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        text = b""  # the careful path finds out which field it is
+    except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
+        failed(error, scope.run_id)
+        return
+    _emit_carefully(_whole(scope, how, body, now_ns, f"{number:016x}"), now_ns)
+
+
+def mark(scope: Verbs, how: Shape, body: Any, now_ns: int) -> None:
+    """Write a record of a scope that has no id of its own: the start or end of a span."""
+    current = _current
+    try:
+        text = _encode(body)
+        if len(text) <= _INLINE_BYTES and not current.careful:
+            rest = b"," + text[1:] if len(text) > 2 else b"}"  # noqa: PLR2004 - `{}` has no field to be parted from
+            (current.writer or current.open_writer()).append_form(
+                how.form, (scope.envelope, rest), now_ns, scope.run_id
+            )
+            return
+    except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        text = b""
+    except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
+        failed(error, scope.run_id)
+        return
+    _emit_carefully(_whole(scope, how, body, now_ns, ""), now_ns)
+
+
+def _whole(scope: Verbs, how: Shape, body: Any, now_ns: int, record_id: str) -> Record:
+    return how.kind(
+        ts=_clock.format_ns(now_ns),
+        run=scope.run_id,
+        span=scope.span_id,
+        id=record_id,
+        stage=scope.stage,
+        **msgspec.structs.asdict(body),
+    )
+
+
+def envelope(run_id: str, span_id: str | None, stage: str | None) -> bytes:
+    """Return the part of a line that all records of one scope share, as JSON text with a leading comma."""
+    text = f',"run":"{run_id}"'.encode()
+    if span_id is not None:
+        text += f',"span":"{span_id}"'.encode()
+    if stage is not None:
+        text += b',"stage":' + _encode(stage.encode("utf-8", "backslashreplace").decode())
+    return text
 
 
 def emit(record: Record, now_ns: int) -> None:

@@ -9,6 +9,7 @@ import re
 from types import TracebackType
 from typing import Literal
 
+from whence.capture import emit
 from whence.capture.context import current_scope
 from whence.capture.noop import NOOP, NoOp
 from whence.capture.scopes import Run
@@ -56,6 +57,7 @@ class RemoteRun(Run):
         super().__init__({})
         self.id = self.trace_id = self.run_id = run_id
         self.span_id = span_id
+        self.envelope = emit.envelope(run_id, span_id, None)
 
     def __enter__(self) -> Run:
         self._enter()

@@ -33,10 +33,16 @@ _TOOL_FIELDS = frozenset({"tool_type", "cache_hit", "cache_key", "retry_count", 
 _SPAN_FIELDS = frozenset({"agent", "algorithm", "input_count", "output", "output_count", "status"})
 
 
+_STARTED = emit.shape(SpanStarted, has_id=False)
+_ENDED = emit.shape(SpanEnded, has_id=False)
+_StartedBody = _STARTED.body
+_EndedBody = _ENDED.body
+
+
 class Scope(Verbs):
     """A run or span that is open: where its records go, and what was current before it."""
 
-    __slots__ = ("_outer", "_owner", "_pid", "_started_mono_ns", "_user_status", "run_id", "span_id", "stage")
+    __slots__ = ("_outer", "_owner", "_pid", "_started_mono_ns", "_user_status", "envelope", "run_id", "span_id", "stage")
 
     recording = True
     status: str
@@ -109,6 +115,7 @@ class Run(Scope):
         self.id = self.trace_id = self.run_id = _ids.new_run_id()
         self.span_id = None
         self.stage = None
+        self.envelope = emit.envelope(self.run_id, None, None)
         self.status = "running"
         self._owner = self
         self._user_status = ""
@@ -186,7 +193,12 @@ class Span(Scope):
         self._outer = outer
         self._owner = outer._owner
         self.run_id = outer.run_id
-        self.stage = self.name if self.kind == "stage" else outer.stage
+        if self.kind == "stage":
+            self.stage = self.name
+            self.envelope = emit.envelope(self.run_id, self.span_id, self.name)
+        else:
+            self.stage = outer.stage
+            self.envelope = emit.envelope(self.run_id, self.span_id, outer.stage)
         current_scope.set(self)
         self._pid = state.pid
         self._started_mono_ns = _mono()
@@ -202,17 +214,7 @@ class Span(Scope):
     def _write_start(self, parent: str | None) -> None:
         fields = self._fields
         if not fields:
-            now = _wall()
-            record = SpanStarted(
-                ts=_stamp(now),
-                run=self.run_id,
-                span=self.span_id,
-                stage=self.stage,
-                name=self.name,
-                span_kind=self.kind,
-                parent=parent,
-            )
-            emit.emit(record, now)
+            emit.mark(self, _STARTED, _StartedBody(name=self.name, span_kind=self.kind, parent=parent), _wall())
             return
         put = emit.put_blob
         pop = fields.pop
@@ -224,15 +226,7 @@ class Span(Scope):
                 if key in self._pending:
                     fields[key] = self._pending[key]
         now = _wall()
-        made: dict[str, Any] = {
-            "ts": _stamp(now),
-            "run": self.run_id,
-            "span": self.span_id,
-            "stage": self.stage,
-            "name": self.name,
-            "span_kind": self.kind,
-            "parent": parent,
-        }
+        made: dict[str, Any] = {"name": self.name, "span_kind": self.kind, "parent": parent}
         given = pop("input", None)
         later: dict[str, Any] = {}
         if not _SPAN_FIELDS.isdisjoint(fields):
@@ -245,10 +239,11 @@ class Span(Scope):
         if fields:
             made["attributes"] = details.attributes(fields, put)
         if given is None:
-            emit.emit(SpanStarted(**made), now)
+            emit.mark(self, _STARTED, _StartedBody(**made), now)
         elif type(given) is str and len(given) < VALUE_BYTES:
-            emit.emit(SpanStarted(**made, input=given), now)
+            emit.mark(self, _STARTED, _StartedBody(**made, input=given), now)
         else:
+            made |= {"ts": _stamp(now), "run": self.run_id, "span": self.span_id, "stage": self.stage}
             emit.emit_shared(SpanStarted, made, now, {"input": values.clean(given, put)})
         if later:
             self.set(**later)
@@ -317,17 +312,8 @@ class Span(Scope):
         else:
             self.status = "error"
             problem = details.error(error)
-        now = _wall()
-        record = SpanEnded(
-            ts=_stamp(now),
-            run=self.run_id,
-            span=self.span_id,
-            stage=self.stage,
-            status=self.status,
-            duration_ns=_mono() - self._started_mono_ns,
-            error=problem,
-        )
-        emit.emit(record, now)
+        duration_ns = _mono() - self._started_mono_ns
+        emit.mark(self, _ENDED, _EndedBody(status=self.status, duration_ns=duration_ns, error=problem), _wall())
 
 
 def _is_cancelled(error: BaseException) -> bool:
@@ -366,6 +352,7 @@ def open_run(
             state.load()
         if not state.enabled:
             return NOOP
+        project = None if project is None else _text(project)
         if not state.records_project(project):
             return Muted()
         outer = current_scope.get()
@@ -382,7 +369,7 @@ def open_run(
             "user": user,
         }
         fields.update({key: _text(value) for key, value in given.items() if value is not None})
-        if tags:
+        if tags is not None:
             fields["tags"] = details.texts(tags)
         if attributes:
             fields["attributes"] = details.attributes(dict(attributes), emit.put_blob)

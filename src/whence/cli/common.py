@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 
 import click
 
@@ -88,6 +88,15 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.
         return click.command(name, **settings)(shared_options(run))
 
     return decorate
+
+
+def refuse(message: str) -> NoReturn:
+    """Stop the command because it was called in a way that makes no sense.
+
+    Raises:
+        UsageError: Always.
+    """
+    raise click.UsageError(message)
 
 
 def home_path() -> Path:

@@ -30,6 +30,7 @@ _OBEYED = re.compile(
 and lone surrogates, which UTF-8 refuses.
 """
 
+_HALVES_FROM = 0x10000
 _WORD = re.compile(r"[^ \n]+")
 
 PROGRESS_AFTER_NS = 1_000_000_000
@@ -57,7 +58,9 @@ _HIGHLIGHTS = (
     (r"\b(kept|passed|complete)\b", "green"),
     (r"\b(failed|error|lost)\b", "red"),
     (r"\b(dropped|rejected)\b", "yellow"),
-    (r"(?m)^\S.*$", "bold"),
+    (r"(?m)^ +not .*$", "dim"),
+    (r"\bdecided [^:\n]+:", "bold cyan"),
+    (r"(?m)^(#+|run) .*$", "bold"),
 )
 """What stands out in text that was laid out elsewhere."""
 
@@ -75,6 +78,8 @@ class Column(msgspec.Struct, frozen=True):
     """Whether it stands back."""
     whole: bool = False
     """Whether it is never broken or cut, as ids are."""
+    cut: bool = False
+    """Whether a terminal that is too narrow cuts it rather than breaking it into lines."""
 
 
 def is_terminal() -> bool:
@@ -103,8 +108,8 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
-    if code > 0xFFFF:
-        high, low = divmod(code - 0x10000, 0x400)
+    if code >= _HALVES_FROM:
+        high, low = divmod(code - _HALVES_FROM, 0x400)
         return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
     return f"\\u{code:04x}"
 
@@ -185,8 +190,8 @@ def _print_rich(columns: Sequence[Column], rows: list[list[str]], title: str) ->
         table.add_column(
             column.title,
             justify="right" if column.right else "left",
-            no_wrap=column.whole or column.right or column.state,
-            overflow="fold",
+            no_wrap=column.whole or column.right or column.state or column.cut,
+            overflow="ellipsis" if column.cut else "fold",
             style="dim" if column.dim else "",
         )
     for row in rows:

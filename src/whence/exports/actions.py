@@ -9,7 +9,7 @@ Source: MicroGrowAgents `.claude/provenance/action-types.yaml` and `metadata-sch
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
@@ -141,10 +141,11 @@ def error_of(error: dict[str, Any] | None) -> dict[str, str] | None:
     if not error:
         return None
     stack = error.get("stack")
-    parts = {
+    frames = cast("list[Any]", stack) if isinstance(stack, list) else [stack or ""]
+    parts: dict[str, Any] = {
         "message": error.get("message") or error.get("type") or "error",
         "code": error.get("type"),
-        "stack": "\n".join(map(str, stack)) if isinstance(stack, list) else stack,
+        "stack": "\n".join(map(str, frames)),
     }
     return {key: str(value) for key, value in parts.items() if value}
 
@@ -170,15 +171,16 @@ def _end(run: r.RunRow) -> Action:
     )
 
 
-def _tool_call(row: Any) -> Action:
-    asked: dict[str, Any] = row.input if isinstance(row.input, dict) else {}
+def _tool_call(row: r.ToolCallRow) -> Action:
+    given: Any = row.input
+    asked = cast("dict[str, Any]", given if isinstance(given, dict) else {})
     files = [str(asked[key]) for key in _FILES if isinstance(asked.get(key), str)]
     details: dict[str, Any] = {
         "call_id": row.id,
         "tool_type": row.tool_type,
         "cache_hit": row.cache_hit,
         "retry_count": row.retry_count,
-        "input": _preview(row.input),
+        "input": _preview(given),
         "output": _preview(row.output),
         "stage": row.stage,
     }
@@ -202,7 +204,7 @@ def _tool_call(row: Any) -> Action:
     )
 
 
-def _generation(row: Any) -> Action:
+def _generation(row: r.GenerationRow) -> Action:
     details: dict[str, Any] = {
         "operation": row.operation,
         "provider": row.provider,
@@ -226,12 +228,12 @@ def _generation(row: Any) -> Action:
     )
 
 
-def _decision(row: Any) -> Action:
+def _decision(row: r.DecisionRow) -> Action:
     names = [str(option.get("name")) for option in row.options]
     details: dict[str, Any] = {
         "decision_type": row.name,
         "decision_point": row.decision_point,
-        "branch_taken": text.printable(row.what) if isinstance(row.what, dict | list) else row.what,
+        "branch_taken": _preview(row.what),
         "options_considered": names,
         "rationale": row.why,
         "reason": row.why,
@@ -242,7 +244,7 @@ def _decision(row: Any) -> Action:
     return Action(row.ts_ns, row.id, "decision", row.name, details=details)
 
 
-def _transformation(row: Any) -> Action:
+def _transformation(row: r.TransformationRow) -> Action:
     details: dict[str, Any] = {
         "transformation_type": row.method,
         "parameters": _preview(row.parameters) if row.parameters else None,
@@ -253,7 +255,7 @@ def _transformation(row: Any) -> Action:
     return Action(row.ts_ns, row.id, "analyze", row.name, "success", row.duration_ms, details)
 
 
-def _score(row: Any) -> Action:
+def _score(row: r.ScoreRow) -> Action:
     details: dict[str, Any] = {
         "score": row.name,
         "value": row.value,
@@ -265,7 +267,7 @@ def _score(row: Any) -> Action:
     return Action(row.ts_ns, row.id, "execute", "validation", details=details, read_only=True)
 
 
-def _source(row: Any) -> Action:
+def _source(row: r.SourceRow) -> Action:
     is_file = row.source_type == "file"
     details: dict[str, Any] = {
         "source_key": row.source_key,
@@ -282,7 +284,7 @@ def _source(row: Any) -> Action:
     )
 
 
-def _output(row: Any) -> Action:
+def _output(row: r.OutputRow) -> Action:
     details: dict[str, Any] = {
         "output_id": row.output_id,
         "file_path": row.path,
@@ -295,7 +297,7 @@ def _output(row: Any) -> Action:
     )
 
 
-def _event(row: Any) -> Action:
+def _event(row: r.EventRow) -> Action:
     details = {
         "message": row.message,
         "level": row.level.upper(),

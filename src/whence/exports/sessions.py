@@ -90,7 +90,7 @@ def render(tree: RunTree, *, name: str | None = None) -> dict[str, bytes]:
 
 
 def write(tree: RunTree, folder: Path) -> Path:
-    """Write a run's session below `folder`, and return the session's own folder.
+    """Return the folder of a run's session, which is written below `folder`.
 
     Raises:
         MissingExtraError: PyYAML is not installed.

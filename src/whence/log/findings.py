@@ -1,7 +1,7 @@
 """From figures to findings: what is wrong, in one sentence, and what to do about it.
 
-Comes in: what was counted, and the folders of a home. Goes out: findings, in no order. The bytes of blobs are the only
-content that is read here, and only when a deep look is asked for.
+Comes in: what was counted, and the folders of a home. Goes out: findings, in no order. The bytes
+of blobs are the only content that is read here, and only when a deep look is asked for.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def _segment_findings(figures: list[SegmentFigures]) -> Iterator[Finding]:
             yield Finding(
                 "note",
                 "torn_tail",
-                f"segment {figure.name} ends with {figure.torn_bytes} bytes of an unfinished line at "
-                f"byte {figure.torn_at}: its writer was killed while writing",
+                f"segment {figure.name} ends with {figure.torn_bytes} bytes of an unfinished line "
+                f"at byte {figure.torn_at}: its writer was killed while writing",
                 "nothing: the record's call had not returned, and readers pass over it",
                 where,
             )
@@ -57,8 +57,8 @@ def _segment_findings(figures: list[SegmentFigures]) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 "foreign_lines",
-                f"{_number(figure.foreign_lines, 'line')} of segment {figure.name} cannot be read as "
-                f"records, the first at byte {figure.foreign_at}",
+                f"{_number(figure.foreign_lines, 'line')} of segment {figure.name} cannot be read "
+                f"as records, the first at byte {figure.foreign_at}",
                 "look there: something else wrote to the file; readers pass over such lines",
                 where,
             )
@@ -108,12 +108,17 @@ def _marker_findings(
 
 
 def _gap_findings(log: LogFigures) -> Iterator[Finding]:
+    by_reason: dict[str, list[tuple[str, int]]] = {}
     for (run, reason), lost in log.lost.most_common():
-        whose = f"of run {run}" if run else "of no particular run"
+        by_reason.setdefault(reason, []).append((run, lost))
+    for reason, losses in by_reason.items():
+        runs = sorted({run for run, _ in losses if run})
+        count = sum(lost for _, lost in losses)
+        whose = f" of {_number(len(runs), 'run')} ({_some(runs)})" if runs else ""
         yield Finding(
             "warning",
             "lost_records",
-            f"{_number(lost, 'record')} {whose} could not be kept: {reason}",
+            f"{_number(count, 'record')}{whose} could not be kept: {reason}",
             "see to the cause: disk space, permissions, open files; `whence runs 'lost > 0'` lists "
             "the runs",
         )

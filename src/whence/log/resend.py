@@ -28,6 +28,7 @@ MEMORY_TEXTS = 100_000
 
 Path = tuple[str, ...]
 Key = tuple[int, int]
+_NOTHING: dict[int, Key] = {}
 Fragment = tuple[Key, Path, int]
 """Key of a JSON text, the path of its field in the record, and its index in a list field (-1 for the field itself)."""
 
@@ -43,10 +44,14 @@ class Seen:
         self.serial = serial
         self._places: dict[Key, tuple[int, Path, int]] = {}
         self._digests: dict[Key, str] = {}
+        self._lines: dict[int, dict[int, Key]] = {}
+        self._held = 0
 
     def _forget(self) -> None:
         self._places = {}
         self._digests = {}
+        self._lines = {}
+        self._held = 0
 
     def _digest(self, text: bytes) -> str:
         """Return the SHA-256 of a text, remembered for prompts that every run sends again."""
@@ -94,7 +99,8 @@ class Seen:
             end = index + 1
             if place is not None and place[2] >= 0:
                 line, _, first = place
-                while end < count and self._places.get(keys[end]) == (line, path, first + end - index):
+                held = self._lines.get(line, _NOTHING)
+                while end < count and held.get(first + end - index) == keys[end]:
                     end += 1
                 stretch = texts[index] if end == index + 1 else b",".join(texts[index:end])
                 if len(stretch) >= STRETCH_BYTES:
@@ -120,7 +126,13 @@ class Seen:
 
     def remember(self, offset: int, fragments: list[Fragment]) -> None:
         """Note that the line at `offset` holds the fragments. A later line takes over, so that references stay consecutive."""
+        held: dict[int, Key] = {}
         for key, path, index in fragments:
             self._places[key] = (offset, path, index)
-        if len(self._places) > MEMORY_TEXTS:
+            if index >= 0:
+                held[index] = key
+        if held:  # by line, since a message sent twice, such as "continue", has one place but stands in two
+            self._lines[offset] = held
+        self._held += len(held)
+        if len(self._places) > MEMORY_TEXTS or self._held > MEMORY_TEXTS:
             self._forget()

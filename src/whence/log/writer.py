@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -32,6 +32,7 @@ RETRY_NS = 100_000_000
 LOOK_NS = 1_000_000_000
 """How often the writer looks whether its segment was deleted under it."""
 _write = os.write
+_SECOND_NS = 1_000_000_000
 _DAY_NS = 86_400_000_000_000
 
 
@@ -73,6 +74,8 @@ class Writer:
         "_name",
         "_retry_at_ns",
         "_rotate_bytes",
+        "_second",
+        "_second_ns",
         "_seq",
         "_size",
         "_syncer",
@@ -109,6 +112,8 @@ class Writer:
         self._gaps = 0
         self._written_before = 0
         self._day_end_ns = 0
+        self._second_ns = 0
+        self._second = b""
         self._look_at_ns = 0  # when to look for a new day or losses to tell of: at once
         self._syncs = durability != "process"
         self._unsettled = self._syncs
@@ -166,6 +171,61 @@ class Writer:
                 raise
             self._busy = False
             return self.serial << _OFFSET_BITS | offset
+
+    def append_form(self, form: bytes, parts: tuple[Any, ...], now_ns: int, run: str) -> None:
+        """Write one record that is spelled by a form rather than encoded as a whole: what most records are, and a fifth faster.
+
+        Args:
+            form: A line with places for `seq`, the timestamp's second and its nanoseconds, and the `parts`.
+            parts: Bytes and numbers for the other places.
+            now_ns: The record's time.
+            run: Id of its run, which a loss is counted for.
+        """
+        with self._lock:
+            if self._busy:  # a finalizer or signal handler recorded while this very thread was writing
+                self._late.append((self._spell(form, parts, now_ns), run))
+                self._unsettled = True
+                return
+            self._busy = True
+            try:
+                nanos = now_ns - self._second_ns
+                if self._size >= self._full_at or now_ns >= self._look_at_ns or not 0 <= nanos < _SECOND_NS:
+                    nanos = self._turn(now_ns)
+                line = form % (self._seq + 1, self._second, nanos, *parts)
+                count = _write(self._fd, line)
+                if count != len(line):
+                    self._finish_short_write(line, count)
+                    count = len(line)
+                self._size += count
+                self._seq += 1
+                if self._unsettled:
+                    self._settle()
+            except OSError as error:
+                try:
+                    self._lose(run, error)
+                finally:  # an interrupt here must not leave the writer busy for good
+                    self._busy = False
+                return
+            except BaseException:
+                self._abandon()
+                self._busy = False
+                raise
+            self._busy = False
+
+    def _turn(self, now_ns: int) -> int:
+        """Make ready for a new second, day or segment, or for losses to tell of, and return the nanoseconds of the second."""
+        if self._size >= self._full_at or now_ns >= self._look_at_ns:
+            self._prepare(now_ns)
+        nanos = now_ns % _SECOND_NS
+        self._second_ns = now_ns - nanos
+        self._second = _clock.format_ns(now_ns)[:20].encode()
+        return nanos
+
+    @staticmethod
+    def _spell(form: bytes, parts: tuple[Any, ...], now_ns: int) -> bytes:
+        """Return the body of a record spelled by a form, as `append` takes it."""
+        line = form % (0, _clock.format_ns(now_ns)[:20].encode(), now_ns % _SECOND_NS, *parts)
+        return b"{" + line[len(b'{"v":1,"seq":0,') : -1]
 
     @property
     def written(self) -> int:

@@ -1,15 +1,15 @@
-"""The stages of a reasoning chain: records sorted into the step they belong to, each kind in the order that explains most.
+"""The stages of a reasoning chain: records sorted into the steps they belong to.
 
-Comes in: the part of a run that belongs to a chain (`whence.query.scope`). Goes out: `Stage`s. A record belongs to the nearest span of kind
-`stage` around it, else to the outermost span, else to the run itself. What is recorded between two stages stands between
-them, so that a decision to try again is read where it was made.
+Comes in: the part of a run that belongs to a chain (`whence.query.scope`). Goes out: `Stage`s. A
+record belongs to the nearest span of kind `stage` around it, else to the outermost span, else to
+the run itself. What is recorded between two stages stands between them, so that a decision to try
+again is read where it was made.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -18,6 +18,8 @@ from whence.query import restore
 from whence.store import rows as r
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from whence.query.scope import Scope
     from whence.query.tree import SpanNode
 
@@ -31,7 +33,8 @@ class Choice(msgspec.Struct, frozen=True):
     decision: r.DecisionRow
     """The decision."""
     not_taken: list[dict[str, Any]]
-    """The options that were not taken: `name`, and `probability`, `score` and `reason_rejected` where they were said."""
+    """The options that were not taken: `name`, and `probability`, `score` and `reason_rejected`
+    where they were said."""
     factors: list[r.FactorRow]
     """What weighed on it, the largest contribution first."""
 
@@ -109,28 +112,35 @@ def stages_of(part: Scope, subject: r.Row, cited: set[str]) -> list[Stage]:
 
     Args:
         part: What belongs to the chain.
-        subject: The thing it leads to, which is not listed among its own reasons unless it is a decision.
+        subject: The thing it leads to, which is not listed among its own reasons unless it is a
+            decision.
         cited: Ids of what the thing is linked to.
     """
     homes = {key: _home(part.path(key)) for key in part.spans}
     holders = list(dict.fromkeys(home.row.id for home in homes.values()))
     starts = sorted((part.spans[key].row.started_ns, key) for key in holders)
     failed = _failures(part, homes)
-    whole = {key for key in holders if part.spans[key].row.kind == "stage" or not _holds_stage(part, key)}
-    groups: dict[tuple[str | None, int], list[r.PointRow]] = {(key, 0): [] for key in holders if key in whole or key in failed}
+    whole = {
+        key for key in holders if part.spans[key].row.kind == "stage" or not _holds_stage(part, key)
+    }
+    groups: dict[tuple[str | None, int], list[r.PointRow]] = {
+        (key, 0): [] for key in holders if key in whole or key in failed
+    }
     for record in part.records:
         if record is subject and not isinstance(record, r.DecisionRow):
             continue
         home = homes.get(record.span or "")
         holder = home.row.id if home else None
-        # What stands at the run, or beside stages in one span, is read after the last stage that had begun.
+        # What stands beside stages is read after the last stage that had begun.
         place = 0 if holder in whole else bisect_right(starts, (record.ts_ns, "~"))
         groups.setdefault((holder, place), []).append(record)
     stages = [
         _stage(part, holder, records, cited, failed.get(holder or "", []) if place == 0 else [])
         for (holder, place), records in groups.items()
     ]
-    return sorted((stage for stage in stages if _says_something(stage)), key=lambda stage: stage.started_ns)
+    return sorted(
+        (stage for stage in stages if _says_something(stage)), key=lambda stage: stage.started_ns
+    )
 
 
 def _home(path: Sequence[SpanNode]) -> SpanNode:
@@ -138,7 +148,9 @@ def _home(path: Sequence[SpanNode]) -> SpanNode:
 
 
 def _holds_stage(part: Scope, key: str) -> bool:
-    return any(node.row.kind == "stage" and node.row.id != key for node in part.spans[key].iter_spans())
+    return any(
+        node.row.kind == "stage" and node.row.id != key for node in part.spans[key].iter_spans()
+    )
 
 
 def _failures(part: Scope, homes: dict[str, SpanNode]) -> dict[str, list[r.SpanRow]]:
@@ -150,7 +162,11 @@ def _failures(part: Scope, homes: dict[str, SpanNode]) -> dict[str, list[r.SpanR
 
 
 def _stage(
-    part: Scope, holder: str | None, records: list[r.PointRow], cited: set[str], failures: list[r.SpanRow]
+    part: Scope,
+    holder: str | None,
+    records: list[r.PointRow],
+    cited: set[str],
+    failures: list[r.SpanRow],
 ) -> Stage:
     span = part.spans[holder].row if holder else None
     is_between = span is None or (_holds_stage(part, span.id) and span.kind != "stage")
@@ -158,7 +174,9 @@ def _stage(
     factors = [row for row in records if isinstance(row, r.FactorRow)]
     decisions = [row for row in records if isinstance(row, r.DecisionRow)]
     known = {row.id for row in decisions}
-    path = " / ".join(node.row.name for node in part.path(holder) if node.row.name) if holder else ""
+    path = (
+        " / ".join(node.row.name for node in part.path(holder) if node.row.name) if holder else ""
+    )
     return Stage(
         name=path,
         span=span,
@@ -173,7 +191,11 @@ def _stage(
         transformations=[row for row in records if isinstance(row, r.TransformationRow)],
         scores=[row for row in records if isinstance(row, r.ScoreRow)],
         outputs=[row for row in records if isinstance(row, r.OutputRow)],
-        events=[row for row in records if isinstance(row, r.EventRow) and row.level.lower() in _NOTED_LEVELS],
+        events=[
+            row
+            for row in records
+            if isinstance(row, r.EventRow) and row.level.lower() in _NOTED_LEVELS
+        ],
         failures=failures,
     )
 
@@ -198,14 +220,17 @@ def _says_something(stage: Stage) -> bool:
 def _choice(row: r.DecisionRow, factors: Sequence[r.FactorRow]) -> Choice:
     not_taken = [option for option in row.options if not _is_taken(option, row)]
     own = [_inline_factor(row, place, given) for place, given in enumerate(row.factors)]
-    return Choice(row, not_taken, _weightiest([*own, *(one for one in factors if one.decision == row.id)]))
+    return Choice(
+        row, not_taken, _weightiest([*own, *(one for one in factors if one.decision == row.id)])
+    )
 
 
 def _is_taken(option: dict[str, Any], row: r.DecisionRow) -> bool:
     name = option.get("name")
     # A choice of several is recorded as a list of names.
-    several = cast("list[Any]", row.what) if isinstance(row.what, list) else []
-    return bool(option.get("chosen")) or name == row.what or name in several
+    what: object = row.what
+    several = cast("list[Any]", what) if isinstance(what, list) else []
+    return bool(option.get("chosen")) or name == what or name in several
 
 
 def _inline_factor(row: r.DecisionRow, place: int, given: dict[str, Any]) -> r.FactorRow:
@@ -250,11 +275,18 @@ def evidence(sources: Sequence[r.SourceRow], cited: set[str] | None = None) -> E
 
 
 def _worth(row: r.SourceRow) -> float:
-    """Return how good a source was held to be: its quality, else its composite score, else the mean of its scores; -1 if unknown."""
+    """Return how good a source was held to be: its quality, else a score; -1 if unknown."""
     if row.quality is not None:
         return row.quality
     numbers = {name: value for name, value in row.scores.items() if _number(value) is not None}
-    overall = next((numbers[name] for name in ("composite", "overall", "total", "relevance") if name in numbers), None)
+    overall = next(
+        (
+            numbers[name]
+            for name in ("composite", "overall", "total", "relevance")
+            if name in numbers
+        ),
+        None,
+    )
     if overall is not None:
         return float(overall)
     return sum(map(float, numbers.values())) / len(numbers) if numbers else -1.0

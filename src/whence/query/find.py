@@ -1,7 +1,8 @@
-"""What an id means: an id as a person wrote it goes in, the run it belongs to and the thing itself come out.
+"""What an id means: an id goes in, the run it belongs to and the thing itself come out.
 
-Accepted are run ids, external ids, the user's own ids of outputs, ids of spans and records, and the first digits of a run id when only
-one run begins with them. Nothing is guessed: what is not found is an error that names what is close.
+Accepted are run ids, external ids, the user's own ids of outputs, ids of spans and records, and the
+first digits of a run id when only one run begins with them. Nothing is guessed: what is not found
+is an error that names what is close.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def find(store: Store, any_id: str) -> Found:
     run_id = find_run(store, any_id)
     rows = store.run_rows(run_id)
     if not rows.get("runs"):
-        raise NotFoundError(f"the run of {text.printable(any_id, 80)!r} is not in this store any more; was it removed by retention?")
+        raise NotFoundError(
+            f"the run of {text.printable(any_id, 80)!r} is not in this store any more; "
+            "was it removed by retention?"
+        )
     return thing(any_id, run_id, rows)
 
 
@@ -72,15 +76,21 @@ def find_run(store: Store, any_id: str) -> str:
         return found
     lowered = any_id.lower()
     if _PREFIX.fullmatch(lowered):
-        # `g` follows the last hexadecimal digit, so this is a range that every store has an order for.
-        where = And((Compare(FieldRef("id"), ">=", lowered), Compare(FieldRef("id"), "<", f"{lowered}g")))
+        # `g` follows the last hexadecimal digit, so this is a range, which every store knows.
+        where = And(
+            (Compare(FieldRef("id"), ">=", lowered), Compare(FieldRef("id"), "<", f"{lowered}g"))
+        )
         runs = cast("list[RunRow]", store.select("runs", where, Order("started_ns"), _SHOWN + 1))
         if len(runs) == 1:
             return runs[0].id
         if runs:
-            names = "\n".join(f"  {run.id}  {text.printable(run.name, 60)}" for run in runs[:_SHOWN])
+            names = "\n".join(
+                f"  {run.id}  {text.printable(run.name, 60)}" for run in runs[:_SHOWN]
+            )
             more = "\n  and more" if len(runs) > _SHOWN else ""
-            raise NotFoundError(f"several runs begin with {any_id!r}; give more digits:\n{names}{more}")
+            raise NotFoundError(
+                f"several runs begin with {any_id!r}; give more digits:\n{names}{more}"
+            )
     raise NotFoundError(_unknown(store, any_id))
 
 
@@ -100,17 +110,29 @@ def thing(any_id: str, run_id: str, rows: Mapping[str, Sequence[Row]]) -> Found:
 
 def _unknown(store: Store, any_id: str) -> str:
     known: dict[str, None] = {}
-    for table, name in (("runs", "external_id"), ("outputs", "output_id"), ("runs", "id"), ("runs", "name")):
+    for table, name in (
+        ("runs", "external_id"),
+        ("outputs", "output_id"),
+        ("runs", "id"),
+        ("runs", "name"),
+    ):
         where = Not(IsNull(FieldRef(name))) if name == "external_id" else ALWAYS
         order = Order("started_ns" if table == "runs" else "ts_ns")
-        known |= dict.fromkeys(str(getattr(row, name)) for row in store.select(table, where, order, _LOOKED_AT))
-    close = difflib.get_close_matches(any_id[:200], [name for name in known if name], n=3, cutoff=0.6)
+        known |= dict.fromkeys(
+            str(getattr(row, name)) for row in store.select(table, where, order, _LOOKED_AT)
+        )
+    close = difflib.get_close_matches(
+        any_id[:200], [name for name in known if name], n=3, cutoff=0.6
+    )
     shown = text.printable(any_id, 80)
     if not known:
         return f"nothing has the id {shown!r}: this home has no runs yet"
     if close:
         return f"nothing has the id {shown!r}; did you mean {_listed(close)}?"
-    return f"nothing has the id {shown!r}; give a run, external, output, span or record id (`whence runs` lists runs)"
+    return (
+        f"nothing has the id {shown!r}; give a run, external, output, span or record id "
+        "(`whence runs` lists runs)"
+    )
 
 
 def _listed(names: list[Any]) -> str:

@@ -1,21 +1,25 @@
 """What a thing came from and what came from it: the links around one id, walked breadth first.
 
-Comes in: an id. Goes out: nodes, edges from earlier to later, and the rings among them. A thing may go by several ids (a run by its external
-id, an output by the user's id and its record's); they are one node. Every thing is visited once, so a ring, which capture refuses
-but imported logs may hold, is reported and never walked round.
+Comes in: an id. Goes out: nodes, edges from earlier to later, and the rings among them. A thing may
+go by several ids (a run by its external id, an output by the user's id and its record's); they are
+one node. Every thing is visited once, so a ring, which capture refuses but imported logs may hold,
+is reported and never walked round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import msgspec
 
 from whence.errors import ConfigError, NotFoundError
 from whence.query import find, restore, text, treetext
 from whence.store import rows as r
-from whence.store.base import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from whence.store.base import Store
 
 Direction = Literal["both", "ancestors", "descendants"]
 
@@ -23,14 +27,16 @@ _LABEL_COLUMNS = 70
 _MAX_NAMED_RUNS = 500
 """Runs that are looked at to name what is in them; beyond, nodes show their id."""
 _SUBJECT_FIRST = frozenset({"generated", "supports", "contradicts", "entity"})
-"""Kinds that read from the earlier to the later; the others say what the later is to the earlier."""
+"""Kinds that read from the earlier to the later; the others say what the later is to the
+earlier."""
 
 
 class Node(msgspec.Struct, frozen=True):
     """One thing that links name."""
 
     id: str
-    """Its id: of a run, a span or a record, or the user's own of an output; as the link says it if nothing here has it."""
+    """Its id: of a run, a span or a record, or the user's own of an output; as the link says it if
+    nothing here has it."""
     label: str
     """What it is, on one printable line."""
     table: str | None
@@ -38,7 +44,8 @@ class Node(msgspec.Struct, frozen=True):
     run: str | None
     """Id of its run; None if nothing in this store has the id."""
     distance: int
-    """How many links it is away: below zero for ancestors, above for descendants, zero for the thing itself."""
+    """How many links it is away: below zero for ancestors, above for descendants, zero for the
+    thing itself."""
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -97,17 +104,22 @@ class Lineage(msgspec.Struct, frozen=True):
             lines.append(f"  {_dot(node.id)} [label={_dot(node.label)}{more}];")
         for edge in self.edges:
             more = ", style=dashed" if edge.inferred else ""
-            lines.append(f"  {_dot(edge.source)} -> {_dot(edge.target)} [label={_dot(edge.kind)}{more}];")
+            lines.append(
+                f"  {_dot(edge.source)} -> {_dot(edge.target)} [label={_dot(edge.kind)}{more}];"
+            )
         return "\n".join([*lines, "}"]) + "\n"
 
     def to_text(self) -> str:
-        """Return the lineage as lines for a terminal: ancestors, the thing, descendants, each indented by distance."""
+        """Return lines for a terminal: ancestors and descendants, indented by distance."""
         names = {node.id: node.label for node in self.nodes}
         reached = self._reached(names)
         lines = [f"{names[self.id]}  {text.printable(self.id, 80)}"]
         for title, nodes in (("came from", self.ancestors), ("led to", self.descendants)):
             lines += [title] if nodes else []
-            lines += ["  " * min(abs(node.distance), 20) + reached.get(node.id, node.label) for node in nodes]
+            lines += [
+                "  " * min(abs(node.distance), 20) + reached.get(node.id, node.label)
+                for node in nodes
+            ]
         if len(lines) == 1:
             lines.append("no links lead to it or from it")
         lines += [f"ring: {' → '.join(names[one] for one in ring)}" for ring in self.cycles]
@@ -146,7 +158,9 @@ def trace(store: Store, any_id: str, direction: str = "both", depth: int | None 
         ConfigError: The direction or the depth is none.
     """
     if direction not in get_args(Direction):
-        raise ConfigError(f"direction is {direction!r}; it has to be one of {', '.join(get_args(Direction))}")
+        raise ConfigError(
+            f"direction is {direction!r}; it has to be one of {', '.join(get_args(Direction))}"
+        )
     if depth is not None and (type(depth) is not int or depth < 0):
         raise ConfigError(f"depth is {depth!r}; give a whole number from 0, or None for all")
     names = Names(store)
@@ -154,7 +168,9 @@ def trace(store: Store, any_id: str, direction: str = "both", depth: int | None 
         start = names.node_id(find.find(store, any_id).ids[0])
     except NotFoundError:
         # A link may name what was never recorded: a file, a ticket, a run of another system.
-        if not any_id or not (store.edges([any_id], forward=True) or store.edges([any_id], forward=False)):
+        if not any_id or not (
+            store.edges([any_id], forward=True) or store.edges([any_id], forward=False)
+        ):
             raise
         start = names.node_id(any_id)
     distances: dict[str, int] = {start: 0}
@@ -177,15 +193,18 @@ def walk(
     distances: dict[str, int],
     edges: dict[str, Edge],
 ) -> None:
-    """Follow links from the nodes `start`, adding to `distances` (node id to distance) and `edges` (record to edge)."""
+    """Follow links from `start`, adding to `distances` by node and to `edges` by record."""
     seen = set(start)
-    frontier = list(seen)
+    frontier: list[str] = list(seen)
     steps = 0
     while frontier and (depth is None or steps < depth):
         steps += 1
         asked = list(dict.fromkeys(alias for node in frontier for alias in names.aliases(node)))
-        frontier = []
-        for link in sorted(cast("list[r.LinkRow]", store.edges(asked, forward=forward)), key=lambda row: (row.ts_ns, row.id)):
+        frontier = list[str]()
+        for link in sorted(
+            cast("list[r.LinkRow]", store.edges(asked, forward=forward)),
+            key=lambda row: (row.ts_ns, row.id),
+        ):
             edge = names.edge(link)
             edges.setdefault(f"{link.run}/{link.id}", edge)
             reached = edge.target if forward else edge.source
@@ -290,9 +309,10 @@ def _rings(edges: Iterable[Edge]) -> list[list[str]]:
 
 
 def _dot(value: str) -> str:
-    """Return a text as a quoted Graphviz id.
+    r"""Return a text as a quoted Graphviz id.
 
-    A backslash is doubled, since Graphviz reads escapes such as `\\N` in labels, and nothing that does not print is left.
+    A backslash is doubled, since Graphviz reads escapes such as `\N` in labels, and nothing that
+    does not print is left.
     """
     quoted = text.escaped(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{quoted}"'

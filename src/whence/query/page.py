@@ -1,14 +1,14 @@
 """One page of rows, and where the next one begins.
 
-A page is an answer, not a live view: rows that are written later do not change it. `next` holds the place of the page's last row in the
-order, so the next page goes on behind that row however many rows came in between. Rows are restored already; the forms for
-other tools are made by `whence.query.tabular`.
+A page is an answer, not a live view: rows that are written later do not change it. `next` holds the
+place of the page's last row in the order, so the next page goes on behind that row however many
+rows came in between. Rows are restored already; the forms for other tools are made by
+`whence.query.tabular`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -16,20 +16,59 @@ from whence.query import restore, tabular, text
 from whence.store.fields import fields_of
 from whence.store.rows import Row
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 T = TypeVar("T", bound=Row)
 
 _SHOWN_ROWS = 50
 _SHOWN_FIELDS = 8
 _CELL_COLUMNS = 40
 _LEADING = {
-    "runs": ("id", "name", "project", "status", "started_ns", "duration_ms", "cost_usd", "external_id"),
+    "runs": (
+        "id",
+        "name",
+        "project",
+        "status",
+        "started_ns",
+        "duration_ms",
+        "cost_usd",
+        "external_id",
+    ),
     "spans": ("id", "name", "kind", "status", "started_ns", "duration_ms", "stage", "run"),
     "decisions": ("id", "name", "what", "confidence", "why", "made_by", "stage", "run"),
     "factors": ("id", "name", "raw_value", "weight", "contribution", "reasoning", "stage", "run"),
     "sources": ("id", "source_type", "source_key", "kept", "reason", "quality", "stage", "run"),
-    "generations": ("id", "provider", "model", "status", "input_tokens", "output_tokens", "cost_usd", "run"),
-    "tool_calls": ("id", "tool_name", "status", "duration_ms", "retry_count", "error_type", "stage", "run"),
-    "transformations": ("id", "name", "method", "input_size", "output_size", "duration_ms", "stage", "run"),
+    "generations": (
+        "id",
+        "provider",
+        "model",
+        "status",
+        "input_tokens",
+        "output_tokens",
+        "cost_usd",
+        "run",
+    ),
+    "tool_calls": (
+        "id",
+        "tool_name",
+        "status",
+        "duration_ms",
+        "retry_count",
+        "error_type",
+        "stage",
+        "run",
+    ),
+    "transformations": (
+        "id",
+        "name",
+        "method",
+        "input_size",
+        "output_size",
+        "duration_ms",
+        "stage",
+        "run",
+    ),
     "scores": ("id", "name", "value", "threshold", "passed", "iteration", "by", "run"),
     "outputs": ("id", "output_id", "kind", "summary", "confidence", "quality", "stage", "run"),
     "links": ("id", "kind", "source", "target", "confidence", "inferred", "run"),
@@ -57,11 +96,14 @@ class Page(msgspec.Struct, Generic[T], frozen=True, repr_omit_defaults=True):
         return iter(self.items)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return one dict a row, each with all fields of the table, JSON-ready: what JSON has no form for is a marker value."""
+        """Return one JSON-ready dict a row, each with all fields of the table.
+
+        What JSON has no form for is a marker value, see `whence.record.values`.
+        """
         return [restore.to_plain(row, sparse=False) for row in self.items]
 
     def to_arrow(self) -> Any:
-        """Return a pyarrow table with a column for each field; JSON fields are columns of JSON text.
+        """Return a pyarrow table, a column for each field; JSON fields are JSON text.
 
         Raises:
             MissingExtraError: pyarrow is not installed.
@@ -77,7 +119,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True, repr_omit_defaults=True):
         return tabular.to_pandas(_columns(self.table), self._cells())
 
     def to_polars(self) -> Any:
-        """Return a polars data frame with a column for each field; JSON fields are columns of JSON text.
+        """Return a polars data frame, a column for each field; JSON fields are JSON text.
 
         Raises:
             MissingExtraError: polars is not installed.
@@ -90,7 +132,9 @@ class Page(msgspec.Struct, Generic[T], frozen=True, repr_omit_defaults=True):
     def to_text(self) -> str:
         """Return the leading fields of the page's first rows as a table for a terminal."""
         head, body = self._shown()
-        lines = text.table(head, [[text.printable(cell, _CELL_COLUMNS) for cell in row] for row in body])
+        lines = text.table(
+            head, [[text.printable(cell, _CELL_COLUMNS) for cell in row] for row in body]
+        )
         return "\n".join([*lines, self._note()])
 
     def __str__(self) -> str:
@@ -101,7 +145,9 @@ class Page(msgspec.Struct, Generic[T], frozen=True, repr_omit_defaults=True):
 
     def _repr_html_(self) -> str:
         head, body = self._shown()
-        return tabular.to_html(head, [[text.printable(cell, 200) for cell in row] for row in body], self._note())
+        return tabular.to_html(
+            head, [[text.printable(cell, 200) for cell in row] for row in body], self._note()
+        )
 
     def _cells(self) -> list[list[Any]]:
         names = list(_columns(self.table))
@@ -109,12 +155,19 @@ class Page(msgspec.Struct, Generic[T], frozen=True, repr_omit_defaults=True):
 
     def _shown(self) -> tuple[list[str], list[list[Any]]]:
         head = list(_LEADING.get(self.table, list(_columns(self.table))[:_SHOWN_FIELDS]))
-        body = [[_cell(name, getattr(row, name, None)) for name in head] for row in self.items[:_SHOWN_ROWS]]
+        body = [
+            [_cell(name, getattr(row, name, None)) for name in head]
+            for row in self.items[:_SHOWN_ROWS]
+        ]
         return [_title(name) for name in head], body
 
     def _note(self) -> str:
         shown = min(len(self), _SHOWN_ROWS)
-        count = f"{len(self):,} {self.table}" if shown == len(self) else f"{shown} of {len(self):,} {self.table}"
+        count = (
+            f"{len(self):,} {self.table}"
+            if shown == len(self)
+            else f"{shown} of {len(self):,} {self.table}"
+        )
         return f"({count}, more behind `next`)" if self.next else f"({count})"
 
 

@@ -1,8 +1,9 @@
 """From rows as they were written to rows as they were meant, and back into JSON.
 
-Comes in: rows with marker values. Goes out: the same rows with floats, integers, texts and mappings that JSON has no form for put back,
-with the exact value of a text that the log holds a preview of, and with the long parts of a conversation read from their
-blobs. A row without a marker, which nearly every row is, is returned as it is. `to_json` is the way back, for whatever prints JSON.
+Comes in: rows with marker values. Goes out: the same rows with floats, integers, texts and mappings
+that JSON has no form for put back, with the exact value of a text that the log holds a preview of,
+and with the long parts of a conversation read from their blobs. A row without a marker, which
+nearly every row is, is returned as it is. `to_json` is the way back, for whatever prints JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ GetBlob = Callable[[str], bytes]
 _WHOLE = "whole"
 _MARK_KEY = f'"{MARK}"'.encode()
 _CONVERSATION = frozenset({"messages", "output", "reasoning", "prompt_template"})
-"""Fields of a generation that are given whole, since a conversation without its texts says nothing."""
+"""Fields of a generation that are given whole, since a conversation without its texts says
+nothing."""
 _FIELD_OF_RECORD = {"output_kind": "kind", "link_kind": "kind"}
 """Record field to row field, where the names differ."""
 _CONTAINERS = (dict, list, Usage)
@@ -56,8 +58,12 @@ def has_marker(value: Any) -> bool:
 
 def _put_back(value: Any, get_blob: GetBlob | None) -> Any:
     if isinstance(value, Usage):
-        return msgspec.structs.replace(value, stated=values.restore(value.stated), extra=values.restore(value.extra))
-    return values.restore(value, None if get_blob is None else lambda marker: _conversation_blob(marker, get_blob))
+        return msgspec.structs.replace(
+            value, stated=values.restore(value.stated), extra=values.restore(value.extra)
+        )
+    return values.restore(
+        value, None if get_blob is None else lambda marker: _conversation_blob(marker, get_blob)
+    )
 
 
 def _conversation_blob(marker: Mapping[str, Any], get_blob: GetBlob) -> Any:
@@ -65,7 +71,7 @@ def _conversation_blob(marker: Mapping[str, Any], get_blob: GetBlob) -> Any:
 
 
 def blob_value(marker: Mapping[str, Any], get_blob: GetBlob) -> Any:
-    """Return what a blob marker stands for: text, bytes or a restored JSON value; the marker itself if the blob cannot be read."""
+    """Return what a blob marker stands for; the marker itself if the blob cannot be read."""
     digest = marker.get("sha256")
     if not isinstance(digest, str):
         return dict(marker)
@@ -85,26 +91,34 @@ def decoded(content: bytes, marker: Mapping[str, Any], get_blob: GetBlob) -> Any
         case "text":
             return content.decode("utf-8", "surrogatepass")
         case "json":
-            return values.restore(codec.decode_json(content), lambda inner: blob_value(inner, get_blob))
+            return values.restore(
+                codec.decode_json(content), lambda inner: blob_value(inner, get_blob)
+            )
         case _:
             return content
 
 
 def _wholes(row: Row, extra: dict[str, Any], get_blob: GetBlob) -> dict[str, Any]:
-    """Return the fields of which the log has a preview, with their exact values, and `extra` without them."""
+    """Return the fields of which the row has a preview with their exact values, and `extra`."""
     changes: dict[str, Any] = {}
     kept = dict(cast("dict[str, Any]", extra[_WHOLE]))
     for name, marker in list(kept.items()):
         field = _FIELD_OF_RECORD.get(name, name)
-        if field not in row.__struct_fields__ or field in {"id", "run", "extra"} or not is_marker(marker):
+        if (
+            field not in row.__struct_fields__
+            or field in {"id", "run", "extra"}
+            or not is_marker(marker)
+        ):
             continue
         exact = values.restore(marker, lambda inner: blob_value(inner, get_blob))
-        # A foreign line may say anything under this key; only a value of the field's own type replaces the preview.
+        # A foreign line may say anything under this key; only the field's own type will do.
         if type(exact) is type(getattr(row, field)):
             changes[field] = exact
             del kept[name]
     if changes:
-        others = {key: value for key, value in extra.items() if key != _WHOLE} | ({_WHOLE: kept} if kept else {})
+        others = {key: value for key, value in extra.items() if key != _WHOLE} | (
+            {_WHOLE: kept} if kept else {}
+        )
         changes["extra"] = others or None
     return changes
 
@@ -125,8 +139,8 @@ def to_plain(row: msgspec.Struct, *, sparse: bool = True) -> dict[str, Any]:
     return plain
 
 
-def to_json(value: Any) -> Any:
-    """Return `value` with marker values in place of what JSON has no form for; `whence.record.values.restore` undoes it."""
+def to_json(value: Any) -> Any:  # noqa: PLR0911 - one return a form
+    """Return `value` with markers for what JSON has no form for; `values.restore` undoes it."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -134,7 +148,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, int):
         return value if values.INT_MIN <= value <= values.INT_MAX else values.of_int(value)
     if isinstance(value, float):
-        return value if value - value == 0 else values.of_float(value)  # noqa: PLR0124 - false for NaN and infinities
+        return value if value - value == 0 else values.of_float(value)
     if isinstance(value, dict):
         return _mapping(cast("dict[Any, Any]", value))
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -143,9 +157,14 @@ def to_json(value: Any) -> Any:
 
 
 def _mapping(mapping: dict[Any, Any]) -> Any:
-    if is_marker(mapping) or all(type(key) is str and key != MARK and _is_unicode(key) for key in mapping):
+    if is_marker(mapping) or all(
+        type(key) is str and key != MARK and _is_unicode(key) for key in mapping
+    ):
         return {key: to_json(item) for key, item in mapping.items()}
-    return {MARK: "pairs", "value": [[to_json(key), to_json(item)] for key, item in mapping.items()]}
+    return {
+        MARK: "pairs",
+        "value": [[to_json(key), to_json(item)] for key, item in mapping.items()],
+    }
 
 
 def _is_unicode(text: str) -> bool:

@@ -1,28 +1,33 @@
 """What of a run belongs to the chain behind one thing in it.
 
-Comes in: the run's tree and the thing. Goes out: the spans and records that may have led to it. For a run that is everything. For an output,
-or anything else recorded at a moment, only what came before it counts:
+Comes in: the run's tree and the thing. Goes out: the spans and records that may have led to it. For
+a run that is everything. For an output, or anything else recorded at a moment, only what came
+before it counts:
 
 - what was recorded before it in the spans around it, and at the run itself;
-- the spans that began before it in the span it was recorded in, with what was recorded inside them before it;
-- beside each span around it, the spans that had ended when that span began. Spans that ran at the same time, as branches of a
-  parallel run do, are no part of the chain, since nothing says that they led to it.
+- the spans that began before it in the span it was recorded in, with what was recorded inside them
+  before it;
+- beside each span around it, the spans that had ended when that span began. Spans that ran at the
+  same time, as branches of a parallel run do, are no part of the chain, since nothing says that
+  they led to it.
 
-For a span the moment is its beginning, and everything inside it belongs to the chain too. What judges the thing afterwards (scores and
-remarks that name it) is kept apart.
+For a span the moment is its beginning, and everything inside it belongs to the chain too. What
+judges the thing afterwards (scores and remarks that name it) is kept apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from whence.query.tree import SpanNode
 from whence.store import rows as r
 
 if TYPE_CHECKING:
-    from whence.query.tree import RunTree, SpanNode
+    from collections.abc import Iterable
+
+    from whence.query.tree import RunTree
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -38,7 +43,7 @@ class Scope(msgspec.Struct, frozen=True):
     """Span id to the id of the span around it, of the whole run."""
 
     def path(self, span_id: str | None) -> list[SpanNode]:
-        """Return the spans around a record, the outermost first, as far as they belong to the chain."""
+        """Return the spans of the chain around a record in `span_id`, the outermost first."""
         path: list[SpanNode] = []
         while span_id is not None:
             node = self.spans.get(span_id)
@@ -74,8 +79,16 @@ def before(tree: RunTree, row: r.SpanRow | r.PointRow) -> Scope:
         siblings = tree.spans if holder is None else nodes[holder].children
         for sibling in siblings:
             began = sibling.row.started_ns <= limit_ns
-            if began and (is_innermost or _end_ns(sibling) <= limit_ns) and sibling.row.id not in path:
-                taken |= {node.row.id: node for node in sibling.iter_spans() if node.row.started_ns <= until_ns}
+            if (
+                began
+                and (is_innermost or _end_ns(sibling) <= limit_ns)
+                and sibling.row.id not in path
+            ):
+                taken |= {
+                    node.row.id: node
+                    for node in sibling.iter_spans()
+                    if node.row.started_ns <= until_ns
+                }
         if holder is not None:
             taken[holder] = nodes[holder]
             limit_ns, is_innermost = nodes[holder].row.started_ns, False

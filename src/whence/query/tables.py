@@ -1,16 +1,15 @@
 """One question a table: the fourteen methods of a reader that give pages of rows, written once.
 
-Comes in: a filter, an order, a limit, a cursor. Goes out: a typed `Page`. `TableMethod` is a descriptor, so that `reader.decisions(...)` is
-known to type checkers and editors as giving `Page[DecisionRow]` without fourteen copies of one body. Names and values are checked
-here; the rows come from the store.
+Comes in: a filter, an order, a limit, a cursor. Goes out: a typed `Page`. `TableMethod` is a
+descriptor, so that `reader.decisions(...)` is known to type checkers and editors as giving
+`Page[DecisionRow]` without fourteen copies of one body. Names and values are checked here; the rows
+come from the store.
 """
 
 from __future__ import annotations
 
 import difflib
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
-
-import msgspec
 
 from whence.errors import ConfigError, CursorError, FilterError, StoreError
 from whence.query import filters, restore
@@ -30,24 +29,29 @@ _MAX_LIMIT = 2**62
 """Beyond any store's number of rows, and with room in 64 bits for one more."""
 
 
-class Ask(msgspec.Struct, Generic[T], frozen=True):
+class Ask(Generic[T]):
     """A question to one table of an open reader: call it."""
 
-    reader: Reader
-    """The reader that is asked."""
-    row_type: type[T]
-    """What its rows are."""
-    table: str
-    """Name of the table."""
+    __slots__ = ("_reader", "_table")
+
+    def __init__(self, reader: Reader, table: str) -> None:
+        self._reader = reader
+        self._table = table
 
     def __call__(
-        self, filter: str = "", *, order: str = "", limit: int | None = DEFAULT_LIMIT, after: str | None = None  # noqa: A002
+        self,
+        filter: str = "",  # noqa: A002 - the word of the public API
+        *,
+        order: str = "",
+        limit: int | None = DEFAULT_LIMIT,
+        after: str | None = None,
     ) -> Page[T]:
         """Return the rows that satisfy `filter`, in order, a page at a time.
 
         Args:
             filter: An expression of the filter language; all rows if empty.
-            order: A field, with `-` in front for the largest first; the latest first if empty. Rows without a value come last.
+            order: A field, with `-` in front for the largest first; the latest first if empty. Rows
+                without a value come last.
             limit: Most rows of the page; None for all.
             after: The `next` of the page before.
 
@@ -56,15 +60,17 @@ class Ask(msgspec.Struct, Generic[T], frozen=True):
             CursorError: `after` is not a cursor of this filter and order.
             ConfigError: The limit is less than one.
         """
-        return cast("Page[T]", self.reader.rows(self.table, filter, order=order, limit=limit, after=after))
+        return cast(
+            "Page[T]", self._reader.rows(self._table, filter, order=order, limit=limit, after=after)
+        )
 
 
 class TableMethod(Generic[T]):
     """A method of `Reader` that asks the table it is named after."""
 
     def __init__(self, row_type: type[T]) -> None:
-        self._row_type = row_type
         self._table = ""
+        self.row_type = row_type
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._table = name
@@ -76,11 +82,18 @@ class TableMethod(Generic[T]):
     def __get__(self, instance: Reader, owner: type) -> Ask[T]: ...
     def __get__(self, instance: Reader | None, owner: type) -> TableMethod[T] | Ask[T]:
         """Return the question, bound to its reader."""
-        return self if instance is None else Ask(instance, self._row_type, self._table)
+        return self if instance is None else Ask(instance, self._table)
 
 
 def page(
-    store: Store, get_blob: restore.GetBlob, table: str, filter_text: str, order_text: str, limit: int | None, after: str | None
+    store: Store,
+    get_blob: restore.GetBlob,
+    table: str,
+    *,
+    filter_text: str,
+    order_text: str,
+    limit: int | None,
+    after: str | None,
 ) -> Page[Any]:
     """Return one page of rows of `table`; see `Ask`.
 
@@ -144,7 +157,7 @@ def parse_order(table: str, order_text: str) -> Order:
 
 
 def scalar_field(table: str, name: str, whole_text: str, purpose: str) -> Field:
-    """Return the field of `table` called `name`, or for which it is short, if it holds single values.
+    """Return the field that `name` means on `table`, if it holds single values.
 
     Args:
         table: The table.
@@ -158,16 +171,22 @@ def scalar_field(table: str, name: str, whole_text: str, purpose: str) -> Field:
     fields = fields_of(table)
     # `ended` and `started` mean the time of a row that has no such field of its own.
     alias = ALIASES.get(name, name)
-    known = fields.get(alias) or (fields.get(TIME_FIELD[table]) if name in {"started", "ts"} else None)
+    known = fields.get(alias) or (
+        fields.get(TIME_FIELD[table]) if name in {"started", "ts"} else None
+    )
     position = max(whole_text.find(name), 0)
     usable = [field.name for field in fields.values() if field.type not in {"json", "tags"}]
     if known is None:
         close = difflib.get_close_matches(name, [*usable, *ALIASES], n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(usable)}."
-        raise FilterError(f"{table} have no field `{name}`; {hint}", position=position, text=whole_text)
+        raise FilterError(
+            f"{table} have no field `{name}`; {hint}", position=position, text=whole_text
+        )
     if known.name not in usable:
         kind = "a list" if known.type == "tags" else "JSON"
-        message = f"`{known.name}` is {kind} and cannot be {purpose}; take one of {', '.join(usable)}."
+        message = (
+            f"`{known.name}` is {kind} and cannot be {purpose}; take one of {', '.join(usable)}."
+        )
         raise FilterError(message, position=position, text=whole_text)
     return known
 
@@ -189,7 +208,12 @@ def _place(after: Any, question: str, field: Field) -> Key:
     if not isinstance(after, str):
         raise CursorError(f"{after!r} is not a page cursor; use `next` of the page before")
     key = decode_cursor(after, question)
-    kinds: dict[str, tuple[type, ...]] = {"text": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
+    kinds: dict[str, tuple[type, ...]] = {
+        "text": (str,),
+        "integer": (int,),
+        "number": (int, float),
+        "boolean": (bool,),
+    }
     if key.value is None or type(key.value) in kinds[field.type]:
         return key
     raise CursorError(f"{after[:40]!r} is not a page cursor; use `next` of the page before")

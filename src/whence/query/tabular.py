@@ -1,8 +1,9 @@
 """Columns and rows into the tables of other tools: Arrow, pandas, polars, HTML.
 
-Comes in: the type of each column (as in `whence.store.fields`) and rows of cells. Goes out: a table of the optional package, which is
-imported when it is asked for. Typed columns stay typed even when every cell is null. JSON cells become JSON text
-where columns have one type each, and stay Python objects in pandas.
+Comes in: the type of each column (as in `whence.store.fields`) and rows of cells. Goes out: a table
+of the optional package, which is imported when it is asked for. Typed columns stay typed even when
+every cell is null. JSON cells become JSON text where columns have one type each, and stay Python
+objects in pandas.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ def to_arrow(columns: Columns, rows: Sequence[Sequence[Any]]) -> Any:
         "tags": pa.list_(pa.string()),
         "json": pa.string(),
     }
-    arrays = [pa.array(_column(rows, place, kind), type=types[kind]) for place, kind in enumerate(columns.values())]
+    arrays = [
+        pa.array(_column(rows, place, kind), type=types[kind])
+        for place, kind in enumerate(columns.values())
+    ]
     return pa.table(arrays, names=list(columns))
 
 
@@ -97,7 +101,9 @@ def _column(rows: Sequence[Sequence[Any]], place: int, kind: str) -> list[Any]:
 
 def json_text(value: Any) -> str:
     """Return a value as JSON text, with marker values for what JSON has no form for."""
-    return codec.encode_json(restore.to_json(msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value)).decode()
+    return codec.encode_json(
+        restore.to_json(msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value)
+    ).decode()
 
 
 def _unicode(text: Any) -> str:
@@ -108,5 +114,10 @@ def _unicode(text: Any) -> str:
 def to_html(head: Sequence[str], body: Sequence[Sequence[str]], caption: str = "") -> str:
     """Return an HTML table with every cell escaped, so that recorded text never becomes markup."""
     titles = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
-    return f"<table><caption>{html.escape(caption)}</caption><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body
+    )
+    return (
+        f"<table><caption>{html.escape(caption)}</caption>"
+        f"<thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
+    )

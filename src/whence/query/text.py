@@ -1,27 +1,33 @@
 """Text for people: anything a user recorded goes in, what a terminal may show safely comes out.
 
-Recorded text is data. It may hold escape sequences that move the cursor, controls that reverse the direction of writing, or
-line breaks that fake a line of ours; `printable` shows them instead of obeying them. Everything that prints - the reading
-facade, the command line - passes through here. Nothing here knows what a row is.
+Recorded text is data. It may hold escape sequences that move the cursor, controls that reverse the
+direction of writing, or line breaks that fake a line of ours; `printable` shows them instead of
+obeying them. Everything that prints - the reading facade, the command line - passes through here.
+Nothing here knows what a row is.
 """
 
 from __future__ import annotations
 
 import html
+import math
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whence import _clock
 from whence.record import codec, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 ELLIPSIS = "…"
 _SPACE = re.compile(r"[ \t\r\n\f\v\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 _JOINER = "\u200d"
 """Holds the parts of one emoji together; it is harmless, and emoji fall apart without it."""
 _WIDE = frozenset("WF")
+_BYTES, _UNITS = 1 << 8, 1 << 16
+_MICROCENT = 1e-6
 _SECOND_MS = 1_000.0
 _MINUTE_MS = 60_000.0
 _HOUR_MS = 3_600_000.0
@@ -30,17 +36,19 @@ _BIG = 1_000
 
 
 def printable(value: object, width: int | None = None) -> str:
-    """Return `value` on one line, with whatever a terminal would obey written as an escape such as `\\x1b`.
+    r"""Return `value` on one line; what a terminal would obey is an escape such as `\x1b`.
 
-    White space of any kind becomes one space. Controls, bidirectional and other format characters, lone surrogates and
-    unassigned characters become escapes.
+    White space of any kind becomes one space. Controls, bidirectional and other format characters,
+    lone surrogates and unassigned characters become escapes.
 
     Args:
         value: A text, or anything else, which is shown as JSON where it has such a form.
         width: Most columns to take; longer text ends in an ellipsis. None for all of it.
     """
     text = value if isinstance(value, str) else _shown(value)
-    if width is not None and len(text) > 8 * width + 64:  # a megabyte of text is not worth looking at for one line
+    if (
+        width is not None and len(text) > 8 * width + 64
+    ):  # a megabyte of text is not worth looking at for one line
         text = text[: 8 * width + 64] + ELLIPSIS
     if not (text.isascii() and text.isprintable() and "  " not in text):
         text = _SPACE.sub(" ", text).strip()
@@ -59,10 +67,16 @@ def escaped(text: str) -> str:
 
 def _escape(character: str) -> str:
     code = ord(character)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65_536 else f"\\U{code:08x}"  # noqa: PLR2004
+    return (
+        f"\\x{code:02x}"
+        if code < _BYTES
+        else f"\\u{code:04x}"
+        if code < _UNITS
+        else f"\\U{code:08x}"
+    )
 
 
-def _shown(value: object) -> str:
+def _shown(value: object) -> str:  # noqa: PLR0911 - one return a kind of value
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -81,7 +95,9 @@ def _shown(value: object) -> str:
 
 def _marker(marker: dict[str, Any]) -> str:
     form = marker[values.MARK]
-    preview = marker.get("preview") or marker.get("repr") or marker.get("value") or marker.get("why")
+    preview = (
+        marker.get("preview") or marker.get("repr") or marker.get("value") or marker.get("why")
+    )
     size = marker.get("size_bytes")
     about = f"{form} of {size:,} bytes" if isinstance(size, int) else str(form)
     return f"<{about}: {preview}>" if isinstance(preview, str) else f"<{about}>"
@@ -92,7 +108,11 @@ def columns(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(
-        2 if unicodedata.east_asian_width(c) in _WIDE else 0 if unicodedata.combining(c) or c == _JOINER else 1
+        2
+        if unicodedata.east_asian_width(c) in _WIDE
+        else 0
+        if unicodedata.combining(c) or c == _JOINER
+        else 1
         for c in text
     )
 
@@ -110,13 +130,13 @@ def cut(text: str, width: int) -> str:
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
-    """Return `text` filled with spaces to `width` columns, on the left if it is to stand `right`."""
+    """Return `text` filled with spaces to `width` columns, so that it stands left or `right`."""
     space = " " * (width - columns(text))
     return space + text if right else text + space
 
 
 def wrapped(value: object, width: int, lines: int) -> list[str]:
-    """Return `value` in at most `lines` lines of `width` columns; the last one ends in an ellipsis if there is more."""
+    """Return `value` in at most `lines` lines; the last ends in an ellipsis if there is more."""
     text = printable(value, width * (lines + 1))
     broken = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
     if len(broken) <= lines:
@@ -124,7 +144,9 @@ def wrapped(value: object, width: int, lines: int) -> list[str]:
     return [*broken[: lines - 1], cut(broken[lines - 1] + ELLIPSIS, width)]
 
 
-def table(head: Sequence[str], body: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
+def table(
+    head: Sequence[str], body: Iterable[Sequence[str]], right: frozenset[int] = frozenset()
+) -> list[str]:
     """Return the lines of a table of printable cells, its columns aligned.
 
     Args:
@@ -135,7 +157,9 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]], right: frozenset[i
     rows = [head, *body]
     widths = [max(columns(row[place]) for row in rows) for place in range(len(head))]
     return [
-        "  ".join(pad(cell, widths[place], right=place in right) for place, cell in enumerate(row)).rstrip()
+        "  ".join(
+            pad(cell, widths[place], right=place in right) for place, cell in enumerate(row)
+        ).rstrip()
         for row in rows
     ]
 
@@ -146,15 +170,15 @@ def number(value: float | None) -> str:
         return "-"
     if isinstance(value, int):
         return f"{value:,}"
-    if value != value or value in {float("inf"), float("-inf")}:  # noqa: PLR0124
+    if not math.isfinite(value):
         return str(value)
-    if value == int(value) and abs(value) < 1e15:  # noqa: PLR2004
+    if value.is_integer() and abs(value) < 1e15:  # noqa: PLR2004
         return f"{int(value):,}"
     return f"{value:,.2f}" if abs(value) >= _BIG else f"{value:.3g}"
 
 
 def share(value: float | None) -> str:
-    """Return a number between 0 and 1 with two digits, such as a confidence: `0.83`; `-` for None."""
+    """Return a number between 0 and 1, such as a confidence, as `0.83`; `-` for None."""
     return "-" if value is None else f"{value:.2f}"
 
 
@@ -190,7 +214,13 @@ def money(usd: float | None) -> str:
     sign, size = ("-" if usd < 0 else ""), abs(usd)
     if size == 0 or size >= 1:
         return f"{sign}${size:,.2f}"
-    return f"{sign}${size:.4f}" if size >= _CENT else f"{sign}${size:.2g}" if size < 1e-6 else f"{sign}${size:.6f}"  # noqa: PLR2004
+    return (
+        f"{sign}${size:.4f}"
+        if size >= _CENT
+        else f"{sign}${size:.2g}"
+        if size < _MICROCENT
+        else f"{sign}${size:.6f}"
+    )
 
 
 def moment(unix_ns: int | None) -> str:

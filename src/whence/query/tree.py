@@ -1,26 +1,29 @@
 """One run as a tree: spans inside spans, and in each what was recorded there, in order of time.
 
-Comes in: the rows of a run. Goes out: a typed tree that prints. Rows are taken as they are, however broken the run: a record whose span is
-unknown stands at the run itself, a span whose parent is unknown is a root, and a ring of parents is opened at the span that
-began first. Nothing is dropped and nothing appears twice.
+Comes in: the rows of a run. Goes out: a typed tree that prints. Rows are taken as they are, however
+broken the run: a record whose span is unknown stands at the run itself, a span whose parent is
+unknown is a root, and a ring of parents is opened at the span that began first. Nothing is dropped
+and nothing appears twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from whence.query import restore, text, treetext
 from whence.store import rows as r
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
 POINT_TABLES = tuple(table for table in r.TABLES if table not in {"runs", "spans"})
 _REPR_LINES = 200
 
 
 class SpanNode(msgspec.Struct, frozen=True):
-    """One span with what is inside it. The fields of its row are attributes too: `node.name`, `node.status`."""
+    """One span with what is in it; its fields are attributes too: `node.name`, `node.status`."""
 
     row: r.SpanRow
     """The span."""
@@ -38,13 +41,15 @@ class SpanNode(msgspec.Struct, frozen=True):
         return _iter_nodes([self])
 
     def __repr__(self) -> str:
-        return f"SpanNode({self.row.kind} {text.printable(self.row.name, 60)!r}, {len(self.children)} children)"
+        kind, name = text.printable(self.row.kind, 20), text.printable(self.row.name, 60)
+        return f"SpanNode({kind} {name!r}, {len(self.children)} children)"
 
 
 class RunTree(msgspec.Struct, frozen=True):
-    """One run with everything in it. The fields of its row are attributes too: `tree.id`, `tree.status`.
+    """One run with everything in it; its fields are attributes too: `tree.id`, `tree.status`.
 
-    Where a field of the run and a table have the same name (`decisions`, `spans`), `tree` has the rows and `tree.run` the number.
+    Where a field of the run and a table have the same name (`decisions`, `spans`), `tree` has the
+    rows and `tree.run` the number.
     """
 
     run: r.RunRow
@@ -138,9 +143,9 @@ class RunTree(msgspec.Struct, frozen=True):
         return [node for node in self.iter_spans() if node.row.name == name]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the tree as JSON-ready data: `run`, `spans` with `children` and `records`, and `records`."""
+        """Return JSON-ready data: `run`, `spans` with `children` and `records`, and `records`."""
         made: dict[int, dict[str, Any]] = {}
-        # From the leaves up, and not by recursion: a run may nest deeper than the interpreter's stack.
+        # From the leaves up, not by recursion: a run may nest deeper than the stack.
         for node in reversed(list(self.iter_spans())):
             plain = restore.to_plain(node.row)
             plain["records"] = [record_dict(record) for record in node.records]
@@ -182,9 +187,10 @@ _TABLE_OF = {kind: table for table, kind in r.TABLES.items()}
 
 
 def build(rows: Mapping[str, Sequence[r.Row]], get_blob: restore.GetBlob) -> RunTree:
-    """Return the tree of one run from its rows by table, each table in order of time, restored on the way."""
+    """Return the tree of one run from its rows by table, and restore them on the way."""
     tables: dict[str, list[Any]] = {
-        table: [restore.restored(row, get_blob) for row in rows.get(table, ())] for table in r.TABLES
+        table: [restore.restored(row, get_blob) for row in rows.get(table, ())]
+        for table in r.TABLES
     }
     nodes = {row.id: SpanNode(row, [], []) for row in cast("list[r.SpanRow]", tables["spans"])}
     at_run: list[r.PointRow] = []
@@ -244,4 +250,6 @@ def _when(record: r.PointRow) -> tuple[int, str]:
 def _field_of(row: r.Row, name: str, owner: str) -> Any:
     if name in row.__struct_fields__:
         return getattr(row, name)
-    raise AttributeError(f"{owner!r} has no attribute {name!r}; it has the fields of {type(row).__name__}")
+    raise AttributeError(
+        f"{owner!r} has no attribute {name!r}; it has the fields of {type(row).__name__}"
+    )

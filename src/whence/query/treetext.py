@@ -1,6 +1,7 @@
-"""A run's tree as lines of text: one line a span and one a record, in order of time, indented by nesting.
+"""A run's tree as lines of text: a line a span and a line a record, in order of time.
 
-Comes in: a `RunTree`. Goes out: lines. `describe` says in one line what a record is, and is used wherever one is named.
+Comes in: a `RunTree`. Goes out: lines. `describe` says in one line what a record is, and is used
+wherever one is named.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ def lines_of(tree: RunTree) -> list[str]:
         lines.append(f"  error {text.printable(_problem(run.error), _WIDTH)}")
     if run.lost:
         lines.append(f"  {run.lost:,} records are known to be lost")
-    # A stack of what is still to be written, last first: a run may nest deeper than the interpreter's stack.
-    stack: list[tuple[int, SpanNode | r.PointRow]] = [(1, item) for item in reversed(_inside(tree.spans, tree.records))]
+    # What is still to be written, last first: a run may nest deeper than the stack.
+    stack: list[tuple[int, SpanNode | r.PointRow]] = [
+        (1, item) for item in reversed(_inside(tree.spans, tree.records))
+    ]
     while stack:
         depth, item = stack.pop()
         indent = "  " * min(depth, _DEEPEST)
@@ -44,7 +47,9 @@ def lines_of(tree: RunTree) -> list[str]:
 
 def _inside(spans: list[SpanNode], records: list[r.PointRow]) -> list[SpanNode | r.PointRow]:
     items: list[SpanNode | r.PointRow] = [*spans, *records]
-    return sorted(items, key=lambda item: item.ts_ns if isinstance(item, r.PointRow) else item.row.started_ns)
+    return sorted(
+        items, key=lambda item: item.ts_ns if isinstance(item, r.PointRow) else item.row.started_ns
+    )
 
 
 def _span_line(row: r.SpanRow) -> str:
@@ -79,7 +84,7 @@ def describe(row: r.PointRow, width: int = _WIDTH) -> str:
     return text.printable(" ".join(part for part in _parts(row) if part), width)
 
 
-def _parts(row: r.PointRow) -> list[str]:  # noqa: PLR0911 - one case a table
+def _parts(row: r.PointRow) -> list[str]:  # noqa: C901, PLR0911, PLR0912 - one case a table
     match row:
         case r.DecisionRow():
             sure = "" if row.confidence is None else f"(confidence {text.share(row.confidence)})"
@@ -89,26 +94,51 @@ def _parts(row: r.PointRow) -> list[str]:  # noqa: PLR0911 - one case a table
             return [f"weighed {row.name}:", factor(row)]
         case r.SourceRow():
             reason = f"({text.printable(row.reason, 80)})" if row.reason else ""
-            return ["kept" if row.kept else "dropped", row.source_type, text.printable(row.title or row.source_key, 80), reason]
+            return [
+                "kept" if row.kept else "dropped",
+                row.source_type,
+                text.printable(row.title or row.source_key, 80),
+                reason,
+            ]
         case r.GenerationRow():
             return ["called", row.model or row.provider or "a model", *call_figures(row)]
         case r.ToolCallRow():
             took = "" if row.duration_ms is None else f"({text.duration(row.duration_ms)})"
-            return [f"used {row.tool_name}", "" if row.status == "ok" else row.status, took, failure(row.error)]
+            return [
+                f"used {row.tool_name}",
+                "" if row.status == "ok" else row.status,
+                took,
+                failure(row.error),
+            ]
         case r.TransformationRow():
-            sizes = "" if row.input_size is None else f"{text.number(row.input_size)} → {text.number(row.output_size)}"
+            sizes = (
+                ""
+                if row.input_size is None
+                else f"{text.number(row.input_size)} → {text.number(row.output_size)}"
+            )
             return [f"changed {row.name}", row.method or "", sizes]
         case r.ScoreRow():
             return [f"scored {row.name}:", score(row), text.printable(row.feedback, 80)]
         case r.OutputRow():
-            return [f"output {row.kind} {text.printable(row.output_id, 60)}", text.printable(row.summary, 80)]
+            return [
+                f"output {row.kind} {text.printable(row.output_id, 60)}",
+                text.printable(row.summary, 80),
+            ]
         case r.LinkRow():
-            return [f"link {row.source} {row.kind} {row.target}", "(inferred)" if row.inferred else ""]
+            return [
+                f"link {row.source} {row.kind} {row.target}",
+                "(inferred)" if row.inferred else "",
+            ]
         case r.EventRow():
             return [row.level, row.message]
         case r.AnnotationRow():
             by = f"(by {row.by})" if row.by else ""
-            return [f"flagged: {row.flag}" if row.flag else "remark:", row.status or "", row.note or "", by]
+            return [
+                f"flagged: {row.flag}" if row.flag else "remark:",
+                row.status or "",
+                row.note or "",
+                by,
+            ]
         case r.GapRow():
             return [f"{row.lost:,} records lost:", row.reason]
         case _:
@@ -139,14 +169,15 @@ def failure(error: dict[str, object] | None) -> str:
 
 
 def factor(row: r.FactorRow) -> str:
-    """Return the figures of a factor: `0.8 × 0.5 = +0.4`, or its raw value where it was not weighed."""
+    """Return the figures of a factor: `0.8 x 0.5 = +0.4`, or its raw value."""
     weighed = row.contribution is not None
     if weighed and row.normalized_value is not None and row.weight is not None:
-        return f"{text.number(row.normalized_value)} × {text.number(row.weight)} = {text.signed(row.contribution)}"
+        product = f"{text.number(row.normalized_value)} x {text.number(row.weight)}"
+        return f"{product} = {text.signed(row.contribution)}"
     if weighed:
         return text.signed(row.contribution)
     raw = text.printable(row.raw_value, 40)
-    return raw if row.weight is None else f"{raw}, weight {text.number(row.weight)}"
+    return raw if row.weight is None else f"weight {text.number(row.weight)} of {raw}"
 
 
 def score(row: r.ScoreRow) -> str:

@@ -1,15 +1,15 @@
-"""The reasoning chain behind an output, typed: what was decided on the way to it, instead of what, on which evidence, at what cost.
+"""The reasoning chain behind an output, typed: what was decided, instead of what, on what evidence.
 
-Comes in: any id. Goes out: a `Why`: the thing, its run, the stages that led to it in order, what it came from over links, what judged it
-afterwards, and what is known to be missing. Nothing is concluded here that is not in the records: every entry is a row, and what belongs
-to the chain is decided by one rule, see `whence.query.scope`. How it reads is decided by `whence.query.whytext`.
+Comes in: any id. Goes out: a `Why`: the thing, its run, the stages that led to it in order, what it
+came from over links, what judged it afterwards, and what is known to be missing. Nothing is
+concluded here that is not in the records: every entry is a row, and what belongs to the chain is
+decided by one rule, see `whence.query.scope`. How it reads is decided by `whence.query.whytext`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -20,12 +20,16 @@ from whence.store import rows as r
 from whence.store.base import Order, Store
 from whence.store.predicate import Compare, FieldRef
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 LINK_DEPTH = 4
-"""How many links back a chain goes: what an earlier attempt's earlier attempt came from is asked of `lineage`."""
+"""How many links back a chain goes: what an earlier attempt's earlier attempt came from is asked of
+`lineage`."""
 
 
 class Ancestor(msgspec.Struct, frozen=True):
-    """Something earlier that the chain came from, over a link or as the run that started this one."""
+    """Something earlier that the chain came from: over a link, or as the parent run."""
 
     id: str
     """Its id."""
@@ -90,7 +94,8 @@ class Why(msgspec.Struct, frozen=True):
     remarks: list[r.AnnotationRow]
     """Flags and other remarks on it, on its run, or on what is in the chain."""
     gaps: list[r.GapRow]
-    """Records of the run that are known to be lost, and losses of its time that no run can be blamed for."""
+    """Records of the run that are known to be lost, and losses of its time that no run can be
+    blamed for."""
     totals: Totals
     """Figures of the chain."""
 
@@ -107,7 +112,13 @@ class Why(msgspec.Struct, frozen=True):
     @property
     def sources(self) -> Evidence:
         """The evidence of the whole chain."""
-        return chain.evidence([row for stage in self.stages for row in (*stage.evidence.kept, *stage.evidence.dropped)])
+        return chain.evidence(
+            [
+                row
+                for stage in self.stages
+                for row in (*stage.evidence.kept, *stage.evidence.dropped)
+            ]
+        )
 
     @property
     def generations(self) -> list[r.GenerationRow]:
@@ -162,23 +173,34 @@ class Why(msgspec.Struct, frozen=True):
 def explain(store: Store, get_blob: restore.GetBlob, any_id: str) -> Why:
     """Return the reasoning chain behind what `any_id` stands for.
 
-    Of a run everything counts. Of an output, a span or a record only what came before it counts: see `whence.query.scope`.
+    Of a run everything counts. Of an output, a span or a record only what came before it counts:
+    see `whence.query.scope`.
 
     Raises:
         NotFoundError: Nothing has that id, or several runs begin with it.
-    """  # noqa: DOC502 - raised by what it calls
+    """
     found = find.find(store, any_id)
     whole = tree.build(found.rows, get_blob)
     subject = _subject(whole, found)
-    part = scope.of_run(whole) if isinstance(subject, r.RunRow) else scope.before(whole, subject)
+    part = (
+        scope.before(whole, subject)
+        if isinstance(subject, (r.SpanRow, r.PointRow))
+        else scope.of_run(whole)
+    )
     names = lineage.Names(store)
     ancestors = _ancestors(store, names, found, part, whole.run)
     cited = {ancestor.edge.source for ancestor in ancestors if ancestor.distance == 1}
     stages = chain.stages_of(part, subject, cited)
-    # What is shown as evidence or as a decision of the chain is not shown again as something it came from.
+    # What the chain shows is not shown again as something it came from.
     shown = {record.id for record in part.records}
     ancestors = [one for one in ancestors if one.id not in shown]
-    known_ids = {*found.ids, *part.spans, *shown, whole.run.id, *filter(None, [whole.run.external_id])}
+    known_ids = {
+        *found.ids,
+        *part.spans,
+        *shown,
+        whole.run.id,
+        *filter(None, [whole.run.external_id]),
+    }
     return Why(
         id=any_id,
         table=found.table,
@@ -226,12 +248,14 @@ def _ancestors(
         distances.setdefault(source, -1)
     ancestors: list[Ancestor] = []
     for edge in edges.values():
-        # Between two spans of the chain a link says something as well: that the second one is a retry of the first.
+        # A link between two spans of the chain says something too: that one retried the other.
         distance = -distances.get(edge.source, -1)
         node = names.node(edge.source, distance)
         if edge.target not in start and edge.target not in distances:
             continue
-        ancestors.append(Ancestor(node.id, node.label, edge, names.label(edge.target), distance, node.run))
+        ancestors.append(
+            Ancestor(node.id, node.label, edge, names.label(edge.target), distance, node.run)
+        )
     return sorted(ancestors, key=lambda one: one.distance)
 
 
@@ -249,7 +273,9 @@ def _loose_gaps(store: Store, run: r.RunRow) -> Iterable[r.GapRow]:
             yield gap
 
 
-def _totals(run: r.RunRow, part: scope.Scope, stages: list[Stage], ancestors: list[Ancestor]) -> Totals:
+def _totals(
+    run: r.RunRow, part: scope.Scope, stages: list[Stage], ancestors: list[Ancestor]
+) -> Totals:
     calls = [row for stage in stages for row in stage.generations]
     tools = [row for stage in stages for row in stage.tool_calls]
     duration_ms = run.duration_ms

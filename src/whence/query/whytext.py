@@ -1,19 +1,21 @@
-"""How a reasoning chain reads: a short markdown document for a terminal, everything in it printable.
+"""How a reasoning chain reads: a short markdown document, everything in it printable.
 
-Comes in: a `Why`. Goes out: lines. Each stage says in this order what it decided and instead of what, what weighed, which evidence it
-used and dropped, what it called, and how it was judged. What is long is cut and counted; `Why` has it whole.
+Comes in: a `Why`. Goes out: lines. Each stage says in this order what it decided and instead of
+what, what weighed, which evidence it used and dropped, what it called, and how it was judged. What
+is long is cut and counted; `Why` has it whole.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from whence.query import text, treetext
 from whence.store import rows as r
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from whence.query.chain import Choice, Evidence, Stage
     from whence.query.why import Why
 
@@ -27,6 +29,8 @@ _KEPT = 5
 _DROPPED = 3
 _CALLS = 4
 _SCORES = 6
+_LISTED_SINGLY = 3
+"""With more scores than this, those that passed at once share a line."""
 _ANCESTORS = 12
 _UNSURE = 0.6
 """Below this confidence a chain says what it was least sure of."""
@@ -56,12 +60,18 @@ def _head(why: Why) -> list[str]:
         if subject.summary:
             lines += text.wrapped(subject.summary, _WIDTH, 2)
         facts = [text.printable(subject.kind, _NAME)]
-        facts += [] if subject.confidence is None else [f"confidence {text.share(subject.confidence)}"]
+        facts += (
+            [] if subject.confidence is None else [f"confidence {text.share(subject.confidence)}"]
+        )
         facts += [] if subject.quality is None else [f"quality {text.share(subject.quality)}"]
         facts += [f"recorded {text.moment(subject.ts_ns)} UTC"]
         facts += [text.printable(subject.path, 60)] if subject.path else []
     elif isinstance(subject, r.SpanRow):
-        facts = [subject.status, text.duration(subject.duration_ms), f"began {text.moment(subject.started_ns)} UTC"]
+        facts = [
+            subject.status,
+            text.duration(subject.duration_ms),
+            f"began {text.moment(subject.started_ns)} UTC",
+        ]
     elif isinstance(subject, r.PointRow):
         facts = [treetext.describe(subject, _WIDTH)]
     if facts:
@@ -69,7 +79,9 @@ def _head(why: Why) -> list[str]:
     name = text.printable(run.name or "(no name)", 40)
     project = f" of {text.printable(run.project, 30)}" if run.project else ""
     known_as = f"{text.printable(run.external_id, 40)} = {run.id}" if run.external_id else run.id
-    lines.append(f"run {name}{project} · {run.status} · began {text.moment(run.started_ns)} UTC · {known_as}")
+    lines.append(
+        f"run {name}{project} · {run.status} · began {text.moment(run.started_ns)} UTC · {known_as}"
+    )
     if run.error:
         lines.append(f"the run ended in {text.printable(treetext.failure(run.error), _WIDTH)}")
     if isinstance(subject, r.RunRow):
@@ -84,7 +96,7 @@ def _title(subject: r.Row) -> str:
         case r.RunRow():
             return f"run {text.printable(subject.external_id or subject.name or subject.id, 80)}"
         case r.SpanRow():
-            return f"{text.printable(subject.kind, 20)} {text.printable(subject.name or subject.id, 60)}"
+            return text.printable(f"{subject.kind} {subject.name or subject.id}", 80)
         case r.PointRow():
             return text.printable(getattr(subject, "name", None) or subject.id, 80)
         case _:
@@ -98,7 +110,11 @@ def _summary(why: Why) -> list[str]:
     parts += [f"{totals.sources_kept:,} of {_counted(sources, 'source')} kept"] if sources else []
     parts += [_counted(totals.generations, "model call")] if totals.generations else []
     parts += [_counted(totals.tool_calls, "tool call")] if totals.tool_calls else []
-    parts += ["1 retry" if totals.retries == 1 else f"{totals.retries:,} retries"] if totals.retries else []
+    parts += (
+        ["1 retry" if totals.retries == 1 else f"{totals.retries:,} retries"]
+        if totals.retries
+        else []
+    )
     parts += [_counted(totals.errors, "error")] if totals.errors else []
     if totals.input_tokens is not None:
         parts.append(treetext.tokens(totals.input_tokens, totals.output_tokens))
@@ -108,7 +124,9 @@ def _summary(why: Why) -> list[str]:
     sure = [choice.decision for choice in why.decisions if choice.decision.confidence is not None]
     least = min(sure, key=lambda row: row.confidence or 0.0, default=None)
     if least is not None and (least.confidence or 0.0) < _UNSURE:
-        lines.append(f"least sure of {text.printable(least.name, _NAME)} ({text.share(least.confidence)})")
+        lines.append(
+            f"least sure of {text.printable(least.name, _NAME)} ({text.share(least.confidence)})"
+        )
     flags = [text.printable(one.flag, 80) for one in why.flags]
     return [*lines, *(f"flagged for review: {flag}" for flag in flags[:1])]
 
@@ -128,8 +146,13 @@ def _stage(place: int, stage: Stage, why: Why) -> list[str]:
     lines += _tools(stage.tool_calls)
     lines += [f"- {treetext.describe(row, _WIDTH)}" for row in stage.transformations]
     lines += _scores(stage.scores)
-    lines += [_output(row) for row in stage.outputs if row.id not in {one.id for one in why.outputs}]
-    lines += [f"- {row.level}: {text.printable(row.message, _WIDTH)}" for row in _first(stage.events, _CALLS)]
+    lines += [
+        _output(row) for row in stage.outputs if row.id not in {one.id for one in why.outputs}
+    ]
+    lines += [
+        f"- {row.level}: {text.printable(row.message, _WIDTH)}"
+        for row in _first(stage.events, _CALLS)
+    ]
     lines += _more(stage.events, _CALLS, "logged problem")
     lines += [f"- failed: {_failed(span)}" for span in _first(stage.failures, _CALLS)]
     return [*lines, *_more(stage.failures, _CALLS, "failed span")]
@@ -139,12 +162,18 @@ def _choice(choice: Choice) -> list[str]:
     row = choice.decision
     sure = [] if row.confidence is None else [f"confidence {text.share(row.confidence)}"]
     sure += [f"by {text.printable(row.made_by, 30)}"] if row.made_by else []
-    lines = [f"- decided {text.printable(row.name, 40)}: {text.printable(row.what, 70)}"]
+    lines = [f"- decided {text.printable(row.name, 40)}: {_chosen(row.what)}"]
     if sure:
         lines[0] = f"{text.pad(lines[0], 66)}  {', '.join(sure)}"
     if row.why:
         lines += [f"  {line}" for line in text.wrapped(row.why, _WIDTH - 2, 3)]
     return [*lines, *_options(choice.not_taken), *_factors(choice.factors, "  ")]
+
+
+def _chosen(what: object) -> str:
+    if isinstance(what, list) and all(isinstance(one, str) for one in cast("list[object]", what)):
+        return text.printable(", ".join(cast("list[str]", what)) or "nothing", 70)
+    return text.printable(what, 70)
 
 
 def _options(options: Sequence[dict[str, Any]]) -> list[str]:
@@ -154,7 +183,7 @@ def _options(options: Sequence[dict[str, Any]]) -> list[str]:
     wide, long = _widest(names), _widest(figures)
     reasons = [text.printable(option.get("reason_rejected") or "", 70) for option in shown]
     lines = [
-        f"    not {text.pad(name, wide)}  {text.pad(figure, long)}{'  ' if long else ''}{reason}".rstrip()
+        "    not " + _aligned((name, wide), (figure, long), (reason, 0))
         for name, figure, reason in zip(names, figures, reasons, strict=True)
     ]
     return [*lines, *_more(options, _OPTIONS, "option", "    ")]
@@ -174,7 +203,8 @@ def _factors(factors: Sequence[r.FactorRow], indent: str) -> list[str]:
     figures = [text.printable(treetext.factor(row), 44) for row in shown]
     wide, long = _widest(names), _widest(figures)
     lines = [
-        f"{indent}- weighed {text.pad(name, wide)}  {text.pad(figure, long)}  {text.printable(row.reasoning, 50)}".rstrip()
+        f"{indent}- weighed "
+        + _aligned((name, wide), (figure, long), (text.printable(row.reasoning, 50), 0))
         for name, figure, row in zip(names, figures, shown, strict=True)
     ]
     return [*lines, *_more(factors, _FACTORS, "factor", f"{indent}  ")]
@@ -186,7 +216,10 @@ def _evidence(found: Evidence) -> list[str]:
         return []
     used = f", {found.records_used:,} records used" if found.records_used else ""
     lines = [f"- sources: kept {len(kept):,} of {len(kept) + len(dropped):,}{used}"]
-    shown = [*((row, "+") for row in _first(kept, _KEPT)), *((row, "-") for row in _first(dropped, _DROPPED))]
+    shown = [
+        *((row, "+") for row in _first(kept, _KEPT)),
+        *((row, "-") for row in _first(dropped, _DROPPED)),
+    ]
     names = [text.printable(row.title or row.source_key, 40) for row, _ in shown]
     wide = _widest(names)
     for (row, sign), name in zip(shown, names, strict=True):
@@ -197,18 +230,33 @@ def _evidence(found: Evidence) -> list[str]:
         if sign == "+" and row is _last(kept, _KEPT):
             lines += _more(kept, _KEPT, "source kept", "    + ", "sources kept")
     if len(dropped) > _DROPPED:
-        common = [f"{count:,} × {text.printable(why, 30)}" for why, count in found.reasons.items() if count > 1]
-        lines.append(f"    - {len(dropped) - _DROPPED:,} more dropped{': ' if common else ''}{', '.join(common[:3])}")
+        common = [
+            f"{count:,} x {text.printable(why, 30)}"
+            for why, count in found.reasons.items()
+            if count > 1
+        ]
+        lines.append(
+            f"    - {len(dropped) - _DROPPED:,} more dropped"
+            + (f": {', '.join(common[:3])}" if common else "")
+        )
     return lines
 
 
 def _calls(calls: Sequence[r.GenerationRow]) -> list[str]:
     shown = _first(calls, _CALLS)
-    models = [text.printable(row.response_model or row.model or row.provider or "a model", _NAME) for row in shown]
+    models = [
+        text.printable(row.response_model or row.model or row.provider or "a model", _NAME)
+        for row in shown
+    ]
     wide = _widest(models)
     lines = [
         f"- called {text.pad(model, wide)}  "
-        + " · ".join([*([text.printable(row.name, _NAME)] if row.name else []), *map(_short, treetext.call_figures(row))])
+        + " · ".join(
+            [
+                *([text.printable(row.name, _NAME)] if row.name else []),
+                *map(_short, treetext.call_figures(row)),
+            ]
+        )
         for model, row in zip(models, shown, strict=True)
     ]
     rest = calls[_CALLS:]
@@ -217,7 +265,10 @@ def _calls(calls: Sequence[r.GenerationRow]) -> list[str]:
         got = sum(row.output_tokens or 0 for row in rest)
         failed = sum(row.status != "ok" for row in rest)
         wrong = f", {failed:,} of them failed" if failed else ""
-        lines.append(f"  and {_counted(len(rest), 'more call', 'more calls')}, {treetext.tokens(given, got)}{wrong}")
+        lines.append(
+            f"  and {_counted(len(rest), 'more call', 'more calls')}, "
+            f"{treetext.tokens(given, got)}{wrong}"
+        )
     return [line.rstrip() for line in lines]
 
 
@@ -230,15 +281,20 @@ def _tools(tools: Sequence[r.ToolCallRow]) -> list[str]:
         failed = [row for row in rows if row.status == "error"]
         retries = sum(row.retry_count or 0 for row in rows)
         cached = sum(bool(row.cache_hit) for row in rows)
-        facts = [f"{len(rows):,}×"] if len(rows) > 1 else []
+        facts = [f"{len(rows):,}x"] if len(rows) > 1 else []
         took = [row.duration_ms for row in rows if row.duration_ms is not None]
         facts += [text.duration(sum(took))] if took else []
         facts += [f"{cached:,} from cache"] if cached else []
         facts += ["1 retry" if retries == 1 else f"{retries:,} retries"] if retries else []
         facts += [_counted(len(failed), "error")] if failed else []
         lines.append(f"- used {text.printable(name, 40)}  {' · '.join(facts)}".rstrip())
-        wrong = Counter(text.printable(treetext.failure(row.error) or row.status, 80) for row in failed)
-        lines += [f"    {said}{f' ({count:,}×)' if count > 1 else ''}" for said, count in wrong.most_common(3)]
+        wrong = Counter(
+            text.printable(treetext.failure(row.error) or row.status, 80) for row in failed
+        )
+        lines += [
+            f"    {said}{f' ({count:,}x)' if count > 1 else ''}"
+            for said, count in wrong.most_common(3)
+        ]
     return lines
 
 
@@ -246,7 +302,11 @@ def _scores(scores: Sequence[r.ScoreRow]) -> list[str]:
     trails: dict[str, list[r.ScoreRow]] = {}
     for row in scores:
         trails.setdefault(row.name, []).append(row)
-    passed = {name: rows for name, rows in trails.items() if rows[-1].passed and len(rows) == 1 and len(trails) > 3}  # noqa: PLR2004
+    passed = {
+        name: rows
+        for name, rows in trails.items()
+        if rows[-1].passed and len(rows) == 1 and len(trails) > _LISTED_SINGLY
+    }
     others = {name: rows for name, rows in trails.items() if name not in passed}
     ordered = sorted(others.items(), key=lambda item: item[1][-1].passed is not False)
     shown = _first(ordered, _SCORES)
@@ -254,12 +314,16 @@ def _scores(scores: Sequence[r.ScoreRow]) -> list[str]:
     figures = [_trail(rows) for _, rows in shown]
     wide, long = _widest(names), _widest(figures)
     lines = [
-        f"- scored {text.pad(name, wide)}  {text.pad(figure, long)}  {text.printable(rows[-1].feedback, 50)}".rstrip()
+        "- scored "
+        + _aligned((name, wide), (figure, long), (text.printable(rows[-1].feedback, 50), 0))
         for name, figure, (_, rows) in zip(names, figures, shown, strict=True)
     ]
     lines += _more(ordered, _SCORES, "score")
     if passed:
-        listed = ", ".join(f"{text.printable(name, _NAME)} {text.number(rows[0].value)}" for name, rows in passed.items())
+        listed = ", ".join(
+            f"{text.printable(name, _NAME)} {text.number(rows[0].value)}"
+            for name, rows in passed.items()
+        )
         lines += _listed(f"- passed {len(passed):,}: ", listed)
     return lines
 
@@ -268,7 +332,11 @@ def _trail(rows: Sequence[r.ScoreRow]) -> str:
     last = rows[-1]
     if len(rows) == 1:
         return treetext.score(last)
-    ordered = rows if any(row.iteration is None for row in rows) else sorted(rows, key=lambda row: row.iteration or 0)
+    ordered = (
+        rows
+        if any(row.iteration is None for row in rows)
+        else sorted(rows, key=lambda row: row.iteration or 0)
+    )
     earlier = " → ".join(text.number(row.value) for row in ordered[-6:-1])
     return f"{earlier} → {treetext.score(ordered[-1])}"
 
@@ -280,7 +348,11 @@ def _ancestors(why: Why) -> list[str]:
     for one in _first(why.ancestors, _ANCESTORS):
         target = "this" if one.edge.target in {why.id, why.subject.id} else one.target_label
         said = lineage.phrase(one.edge.kind, one.label, target)
-        sure = "" if one.edge.confidence is None else f" (confidence {text.share(one.edge.confidence)})"
+        sure = (
+            ""
+            if one.edge.confidence is None
+            else f" (confidence {text.share(one.edge.confidence)})"
+        )
         inferred = " (inferred)" if one.edge.inferred else ""
         elsewhere = f"  {one.run}" if one.run and one.run != why.run.id else ""
         lines.append(f"{'  ' * (one.distance - 1)}- {said}{sure}{inferred}{elsewhere}")
@@ -302,7 +374,8 @@ def _gap(gap: r.GapRow) -> str:
 
 def _output(output: r.OutputRow) -> str:
     summary = f": {text.printable(output.summary, 60)}" if output.summary else ""
-    return f"- gave {text.printable(output.kind, _NAME)} {text.printable(output.output_id, 60)}{summary}"
+    kind = text.printable(output.kind, _NAME)
+    return f"- gave {kind} {text.printable(output.output_id, 60)}{summary}"
 
 
 def _failed(span: r.SpanRow) -> str:
@@ -313,6 +386,11 @@ def _short(figure: str) -> str:
     return text.printable(figure, 60)
 
 
+def _aligned(*cells: tuple[str, int]) -> str:
+    """Return cells side by side, each filled to its width; an empty column is left out."""
+    return "  ".join(text.pad(cell, width) for cell, width in cells if cell or width).rstrip()
+
+
 def _first(items: Sequence[T], count: int) -> list[T]:
     return list(items[:count])
 
@@ -321,9 +399,15 @@ def _last(items: Sequence[T], count: int) -> T | None:
     return items[min(count, len(items)) - 1] if items else None
 
 
-def _more(items: Sequence[object], shown: int, word: str, indent: str = "  ", words: str | None = None) -> list[str]:
+def _more(
+    items: Sequence[object], shown: int, word: str, indent: str = "  ", words: str | None = None
+) -> list[str]:
     rest = len(items) - shown
-    return [f"{indent}and {rest:,} more {word if rest == 1 else words or f'{word}s'}"] if rest > 0 else []
+    return (
+        [f"{indent}and {rest:,} more {word if rest == 1 else words or f'{word}s'}"]
+        if rest > 0
+        else []
+    )
 
 
 def _listed(head: str, listed: str) -> list[str]:

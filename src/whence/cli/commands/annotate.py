@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from whence.cli import output
-from whence.cli.common import choices, command, home_option, open_reader
+from whence.cli.common import choices, command, home_option, open_reader, refuse
 
 
 @command("annotate")
@@ -25,12 +25,11 @@ def annotate(
     --status and --note.
     """
     if flag is None and status is None and note is None:
-        raise click.UsageError("the remark says nothing; give --flag, --status or --note")
+        refuse("the remark says nothing; give --flag, --status or --note")
     with open_reader() as reader:
         remark = reader.annotate(any_id, flag=flag, status=status, note=note, by=by)
     if choices().json:
         output.print_json({"id": remark, "target": any_id})
     else:
-        output.print_lines(
-            [f"noted as {remark}; `whence why {output.text.printable(any_id)}{home_option()}` shows it"]
-        )
+        shown = f"whence why {output.text.printable(any_id)}{home_option()}"
+        output.print_lines([f"noted as {remark}; `{shown}` shows it"])

@@ -49,17 +49,16 @@ def _tell(report: CompactReport, nothing: str) -> None:
     if not report.segments:
         output.print_lines([nothing])
     else:
+        records = figures.counted(report.records, "record")
+        segments = figures.counted(report.segments, "segment")
+        before, after = figures.size(report.log_bytes), figures.size(report.archive_bytes)
         output.print_lines(
-            [
-                f"archived {figures.counted(report.records, 'record')} of {figures.counted(report.segments, 'segment')}: "
-                f"{figures.size(report.log_bytes)} of log became {figures.size(report.archive_bytes)}"
-            ]
+            [f"archived {records} of {segments}: {before} of log became {after} of archive"]
         )
     if report.merged:
         output.print_lines(
             [f"merged {figures.counted(report.merged, 'small batch', 'small batches')}"]
         )
     if report.problems:
-        output.note(
-            f"{figures.counted(len(report.problems), 'line')} could not be read as records; `whence doctor` says where"
-        )
+        lines = figures.counted(len(report.problems), "line")
+        output.note(f"{lines} could not be read as records; `whence doctor` says where")

@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from whence.cli import output
-from whence.cli.common import choices, command
+from whence.cli.common import choices, command, refuse
 
 SHELLS = ("bash", "zsh", "fish")
 _HINTS = {
@@ -29,7 +29,7 @@ def completion(context: click.Context, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"click cannot complete {shell}")
+        refuse(f"click cannot complete {shell}")
     script = kind(context.find_root().command, {}, "whence", "_WHENCE_COMPLETE").source()
     if choices().json:
         output.print_json({"shell": shell, "install": _HINTS[shell], "script": script})

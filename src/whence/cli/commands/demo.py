@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,51 @@ import click
 
 from whence import _clock, config
 from whence.cli import figures, filtering, output
-from whence.cli.commands.runs import print_runs
+from whence.cli.commands.runs import SHORT_ID
 from whence.cli.common import choices, command, home_option, home_path, open_reader
 from whence.errors import StoreError
 
 if TYPE_CHECKING:
     from whence.query.reader import Reader
-    from whence.store.rows import RunRow
+    from whence.query.why import Why
+    from whence.store.rows import DecisionRow, RunRow
 
 EXAMPLE = "python_reference"
 PROJECT = "python-reference"
-_LEAST_SURE = 5
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was asked of the demo's runs."""
+
+    runs: list[RunRow]
+    """All of them, latest first."""
+    explained: RunRow
+    """The run whose report is explained."""
+    why: Why
+    """The chain behind its report."""
+    failed: list[tuple[str, int, int]]
+    """Principle, how often it failed, how often it was judged; most failures first."""
+    unsure: list[DecisionRow]
+    """The decisions with the lowest confidence."""
+    commands: list[tuple[str, str]]
+    """What to see next, and what to type for it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answers as JSON-ready data."""
+        return {
+            "home": str(home_path()),
+            "runs": [run.to_dict() for run in self.runs],
+            "report": self.explained.output,
+            "why": self.why.to_dict(),
+            "failed_principles": [
+                {"name": name, "failed": failed, "judged": judged}
+                for name, failed, judged in self.failed
+            ],
+            "least_sure": [decision.to_dict() for decision in self.unsure],
+            "next": [{"to_see": to_see, "type": typed} for to_see, typed in self.commands],
+        }
 
 
 @command("demo")
@@ -42,7 +77,7 @@ _LEAST_SURE = 5
     show_default=True,
     help="Work in N processes.",
 )
-def demo(questions: int | None, ask: str | None, processes: int) -> int:
+def demo(questions: int | None, ask: str | None, processes: int) -> None:
     """Run the example pipeline and ask it why.
 
     A research pipeline with five stages answers questions about Python from the language reference
@@ -53,17 +88,11 @@ def demo(questions: int | None, ask: str | None, processes: int) -> int:
     began_ns = _clock.wall_ns()
     _run_pipeline(questions, ask, processes)
     with open_reader() as reader:
-        runs = reader.runs(
-            f"project = {filtering.quote(PROJECT)} and started_ns >= {began_ns}", limit=None
-        ).items
-        if not runs:
-            raise StoreError(
-                "the example recorded nothing; is WHENCE_DISABLED set? `whence doctor` says more"
-            )
-        answer = _ask(reader, runs)
+        answers = _ask(reader, began_ns)
     if choices().json:
-        output.print_json(answer)
-    return 0
+        output.print_json(answers.to_dict())
+    else:
+        _show(answers)
 
 
 def find_examples() -> Path:
@@ -76,9 +105,7 @@ def find_examples() -> Path:
     for folder in (here.parents[2] / "_examples", here.parents[4] / "examples"):
         if (folder / EXAMPLE / "__main__.py").is_file():
             return folder
-    raise StoreError(
-        "the example is not part of this installation; get it with pip install 'whence[cli]' or a checkout"
-    )
+    raise StoreError("the example is not in this installation; install whence again from its wheel")
 
 
 def _run_pipeline(questions: int | None, ask: str | None, processes: int) -> None:
@@ -105,7 +132,7 @@ def _run_pipeline(questions: int | None, ask: str | None, processes: int) -> Non
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
     }
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - our own example
         arguments, stdout=subprocess.PIPE, env=environment, encoding="utf-8"
     ) as process:
         for line in process.stdout or ():
@@ -121,71 +148,99 @@ def _run_pipeline(questions: int | None, ask: str | None, processes: int) -> Non
         )
 
 
-def _ask(reader: Reader, runs: list[RunRow]) -> dict[str, Any]:
-    """Ask the questions, print the answers unless JSON is wanted, and return them."""
-    these = filtering.one_of("run", [run.id for run in runs])
-    report_run = _interesting(runs)
-    report = str(report_run.output)
-    scores = reader.scores(
-        f'{these} and name != "overall" and passed is not null', limit=None
+def _ask(reader: Reader, began_ns: int) -> Answers:
+    """Return the answers about the runs that began after `began_ns`.
+
+    Raises:
+        StoreError: There are none.
+    """
+    runs = reader.runs(
+        f"project = {filtering.quote(PROJECT)} and started_ns >= {began_ns}", limit=None
     ).items
+    if not runs:
+        raise StoreError("the example recorded nothing: is WHENCE_DISABLED set?")
+    these = filtering.one_of("run", [run.id for run in runs])
+    scores = reader.scores(f'{these} and name != "overall" and passed is not null', limit=None)
     judged = Counter(score.name for score in scores)
     failed = Counter(score.name for score in scores if not score.passed)
     unsure = reader.decisions(
-        f"{these} and confidence is not null", order="confidence", limit=_LEAST_SURE
+        f"{these} and confidence is not null", order="confidence", limit=_SHOWN
     ).items
-    worst = failed.most_common(1)[0][0] if failed else None
-    commands = _next_commands(runs, report_run, worst)
-    why = reader.why(report)
-    answer: dict[str, Any] = {
-        "home": str(home_path()),
-        "runs": [run.to_dict() for run in runs],
-        "report": report,
-        "why": why.to_dict(),
-        "failed_principles": [
-            {"name": name, "failed": count, "judged": judged[name]}
-            for name, count in failed.most_common()
-        ],
-        "least_sure": [decision.to_dict() for decision in unsure],
-        "next": commands,
-    }
-    if choices().json:
-        return answer
-    output.print_heading("The runs")
-    print_runs(runs)
-    rounds = report_run.attributes.get("rounds")
-    output.print_heading(f"Why the report {report} says what it says (round {rounds})")
-    output.print_text(str(why))
-    output.print_heading("Principles that failed most")
-    output.print_table(
-        [
-            output.Column("principle"),
-            output.Column("failed", right=True),
-            output.Column("of", right=True),
-            output.Column("share", right=True),
-        ],
-        [
-            [name, count, judged[name], figures.share(count / judged[name])]
-            for name, count in failed.most_common(_LEAST_SURE)
-        ],
+    explained = _interesting(runs)
+    return Answers(
+        runs,
+        explained,
+        reader.why(str(explained.output)),
+        [(name, count, judged[name]) for name, count in failed.most_common()],
+        unsure,
+        _next_commands(runs, explained, max(failed, key=lambda name: failed[name], default=None)),
     )
+
+
+def _show(answers: Answers) -> None:
+    output.print_heading("The runs")
+    _show_runs(answers.runs)
+    report, rounds = answers.explained.output, answers.explained.attributes.get("rounds")
+    output.print_heading(f"Why {report}: the report that was kept after round {rounds}")
+    output.print_text(answers.why.to_text())
+    if answers.failed:
+        output.print_heading("The principles that failed most, over all rounds")
+        output.print_table(
+            [
+                output.Column("principle"),
+                output.Column("failed", right=True),
+                output.Column("of", right=True),
+                output.Column("share", right=True),
+            ],
+            [
+                [name, failed, judged, figures.share(failed / judged)]
+                for name, failed, judged in answers.failed[:_SHOWN]
+            ],
+        )
+    questions = {run.id: run.attributes.get("question") for run in answers.runs}
     output.print_heading("The decisions it was least sure of")
     output.print_table(
         [
             output.Column("confidence", right=True),
-            output.Column("decision"),
+            output.Column("decision", whole=True),
             output.Column("chosen"),
             output.Column("why"),
-            output.Column("run", whole=True),
+            output.Column("question"),
         ],
-        [[d.confidence, d.name, output.text.printable(d.what, 40), d.why, d.run] for d in unsure],
+        [
+            [d.confidence, d.name, output.text.printable(d.what, 40), d.why, questions.get(d.run)]
+            for d in answers.unsure
+        ],
     )
     output.print_heading("Where to look next")
+    output.print_facts([[f"{to_see}:", typed] for to_see, typed in answers.commands])
+
+
+def _show_runs(runs: list[RunRow]) -> None:
+    short = output.is_terminal()
     output.print_table(
-        [output.Column("to see"), output.Column("type", whole=True)],
-        [[c["to_see"], c["type"]] for c in commands],
+        [
+            output.Column("run", whole=True),
+            output.Column("question"),
+            output.Column("intent"),
+            output.Column("gate", state=True),
+            output.Column("rounds", right=True),
+            output.Column("decisions", right=True),
+            output.Column("took", right=True),
+        ],
+        [
+            [
+                run.id[:SHORT_ID] if short else run.id,
+                run.attributes.get("question"),
+                run.attributes.get("intent"),
+                "passed" if "gate_passed" in run.tags else "failed",
+                run.attributes.get("rounds"),
+                run.decisions,
+                output.text.duration(run.duration_ms),
+            ]
+            for run in runs
+        ],
     )
-    return answer
 
 
 def _interesting(runs: list[RunRow]) -> RunRow:
@@ -199,22 +254,19 @@ def _interesting(runs: list[RunRow]) -> RunRow:
 
 
 def _next_commands(
-    runs: list[RunRow], report_run: RunRow, worst: str | None
-) -> list[dict[str, str]]:
+    runs: list[RunRow], explained: RunRow, worst: str | None
+) -> list[tuple[str, str]]:
     home = home_option()
     failed = next((run for run in runs if "gate_failed" in run.tags), None)
-    other = failed or next((run for run in runs if run.id != report_run.id), report_run)
-    commands = [
-        ("that run step by step", f"whence show {report_run.id}{home}"),
-        ("where two runs part", f"whence compare {report_run.id} {other.id}{home}"),
-    ]
-    if worst is not None:
-        commands.append(
-            ("who failed that principle", f"whence runs 'score(\"{worst}\") < 2'{home}")
-        )
+    other = failed or next((run for run in runs if run.id != explained.id), None)
+    commands = [("that run step by step", f"whence show {explained.id}{home}")]
+    if other is not None:
+        commands.append(("where two runs part", f"whence compare {explained.id} {other.id}{home}"))
     if failed is not None:
         commands.append(("why a report never passed", f"whence why {failed.output}{home}"))
+    if worst is not None:
+        commands.append(("who fails that principle", f"whence runs 'score(\"{worst}\") < 2'{home}"))
     commands.append(
         ("how sure each decision is", f"whence stats --table decisions --by name{home}")
     )
-    return [{"to_see": to_see, "type": typed} for to_see, typed in commands]
+    return commands

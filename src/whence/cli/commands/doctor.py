@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from whence.log.doctor import Examination, Finding
 
 _FAIL_ON = ("error", "warning", "note")
-_SHOWN_FILES = 5
 
 
 @command("doctor")
@@ -30,7 +29,7 @@ def doctor(*, deep: bool, fail_on: str | None) -> int:
 
     Reads the whole log and changes nothing. An error means that records cannot be read or are
     missing, a warning that some were lost or changed by hand, a note is nothing to worry about.
-    """
+    """  # noqa: DOC201 - it is what --help shows
     from whence.log.doctor import examine  # noqa: PLC0415 - help does not need it
 
     home = existing_home()
@@ -51,23 +50,15 @@ def _tell(found: Examination) -> None:
     records = sum(found.records.values())
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in found.records.items())
     hot = sum(segment.hot for segment in found.segments)
+    sizes = {folder: figures.size(size) for folder, size in found.disk_bytes.items()}
+    segments = figures.counted(len(found.segments), "segment")
+    parts = figures.counted(found.archive_parts, "file")
     rows = [
         ["home", found.home],
-        [
-            "log",
-            f"{figures.counted(len(found.segments), 'segment')} "
-            f"({live} being written, {hot} not archived yet), {figures.size(found.disk_bytes.get('log', 0))}",
-        ],
+        ["log", f"{segments} ({live} being written, {hot} not archived yet), {sizes['log']}"],
         ["records", f"{records:,}" + (f" ({kinds})" if kinds else "")],
-        [
-            "archive",
-            f"{figures.counted(found.archive_parts, 'file')}, version {found.archive_version}, "
-            f"{figures.size(found.disk_bytes.get('archive', 0))}",
-        ],
-        [
-            "blobs",
-            f"{figures.counted(found.blobs, 'blob')}, {figures.size(found.disk_bytes.get('blobs', 0))}",
-        ],
+        ["archive", f"{parts}, version {found.archive_version}, {sizes['archive']}"],
+        ["blobs", f"{figures.counted(found.blobs, 'blob')}, {sizes['blobs']}"],
         ["writers", ", ".join(found.writers_alive) or "none alive"],
     ]
     if found.gaps:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from whence.cli import figures, filtering, output
-from whence.cli.common import choices, command, open_reader, shared_options
+from whence.cli.common import choices, command, open_reader, refuse, shared_options
 
 
 @click.group("export")
@@ -37,7 +37,7 @@ def sessions(ids: tuple[str, ...], folder: str, written: str) -> None:
     from whence.exports import sessions as form  # noqa: PLC0415 - help does not need it
 
     if ids and written:
-        raise click.UsageError("give either ids or --filter")
+        refuse("give either ids or --filter")
     made: list[dict[str, str]] = []
     with open_reader() as reader, output.progress("exporting", unit="runs") as advance:
         chosen = list(ids)

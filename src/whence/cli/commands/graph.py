@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from whence.cli import output
-from whence.cli.common import choices, command, open_reader
+from whence.cli.common import choices, command, open_reader, refuse
 
 
 @command("graph")
@@ -31,7 +31,7 @@ def graph(any_id: str, direction: str, depth: int | None, *, dot: bool) -> None:
     your own.
     """
     if dot and choices().json:
-        raise click.UsageError("--dot and --json exclude each other; give one of them")
+        refuse("--dot and --json exclude each other; give one of them")
     with open_reader() as reader:
         lineage = reader.lineage(any_id, direction, depth)  # type: ignore[arg-type] - click checked the word
     if choices().json:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _KEEP = re.compile(r"(\d{1,6})\s*(d|days?|w|weeks?)?")
 
 
-class Days(click.ParamType):
+class Days(click.ParamType[int]):
     """A number of days: `30`, `30d`, `4w`."""
 
     name = "days"
@@ -43,7 +43,7 @@ def retain(keep: int, *, dry_run: bool, yes: bool) -> int:
     Days are UTC days. A day goes with everything recorded on it: its segments, its rows in the
     archive, and the blobs that nothing else refers to. A day that still has a live or unarchived
     segment stays; `whence compact` archives. The removal is recorded as an event.
-    """
+    """  # noqa: DOC201 - it is what --help shows
     home = existing_home()
     planned = _retain(home, keep, dry_run=True)
     if dry_run or not (planned.days or planned.blobs):
@@ -116,8 +116,10 @@ def _tell(report: RetainReport) -> None:
 
 
 def _sentence(report: RetainReport, verb: str) -> str:
+    segments, days = figures.counted(report.segments, "segment"), len(report.days)
+    blobs, blob_size = figures.counted(report.blobs, "blob"), figures.size(report.blob_bytes)
     return (
-        f"{verb} {figures.counted(report.segments, 'segment')} ({figures.size(report.segment_bytes)}) of "
-        f"{figures.counted(len(report.days), 'day')} and {figures.counted(report.blobs, 'blob')} "
-        f"({figures.size(report.blob_bytes)}); everything from {report.cutoff} on stays"
+        f"{verb} {segments} ({figures.size(report.segment_bytes)}) of "
+        f"{figures.counted(days, 'day')} and {blobs} ({blob_size}); "
+        f"everything from {report.cutoff} on stays"
     )

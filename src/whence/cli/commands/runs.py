@@ -20,7 +20,7 @@ them for the whole.
 
 
 @command("runs")
-@click.argument("filter", required=False, default="", metavar="[FILTER]")
+@click.argument("written", required=False, default="", metavar="[FILTER]")
 @click.option("--project", metavar="NAME", help="Runs of this project.")
 @click.option(
     "--status", metavar="WORD", help="running, complete, failed, incomplete or cancelled."
@@ -36,7 +36,13 @@ them for the whole.
     help="A field; -FIELD for the largest first. Latest first if not given.",
 )
 def runs(
-    filter: str, project: str | None, status: str | None, limit: int, after: str | None, order: str
+    written: str,
+    *,
+    project: str | None,
+    status: str | None,
+    limit: int,
+    after: str | None,
+    order: str,
 ) -> None:
     r"""List runs, latest first.
 
@@ -50,7 +56,7 @@ def runs(
     parts = [
         f"{name} = {filtering.quote(value)}" for name, value in said.items() if value is not None
     ]
-    whole = filtering.combined("runs", filter, parts)
+    whole = filtering.combined("runs", written, parts)
     with open_reader() as reader:
         page = reader.runs(whole, order=order, limit=limit, after=after)
     if choices().json:
@@ -68,9 +74,9 @@ def print_runs(rows: list[RunRow]) -> None:
     short = output.is_terminal()
     table: list[tuple[output.Column, list[Any]]] = [
         (output.Column("id", whole=True), [row.id[:SHORT_ID] if short else row.id for row in rows]),
-        (output.Column("name"), [row.name for row in rows]),
-        (output.Column("project"), [row.project for row in rows]),
-        (output.Column("external id"), [row.external_id for row in rows]),
+        (output.Column("name", cut=True), [row.name for row in rows]),
+        (output.Column("project", cut=True), [row.project for row in rows]),
+        (output.Column("external id", cut=True), [row.external_id for row in rows]),
         (output.Column("status", state=True), [row.status for row in rows]),
         (output.Column(f"started ({zone})" if zone else "started", whole=True), list(started)),
         (

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from whence.cli import figures, output
-from whence.cli.common import choices, command, open_reader
+from whence.cli.common import choices, command, open_reader, refuse
 
 if TYPE_CHECKING:
     from whence.query.sqlresult import SqlResult
@@ -55,7 +55,7 @@ def sql(query: str, *, as_csv: bool, max_rows: int, timeout_s: float, memory_mb:
     whence sql 'SELECT name, avg(confidence) FROM decisions GROUP BY name ORDER BY 2'
     """
     if as_csv and choices().json:
-        raise click.UsageError("--csv and --json exclude each other; give one of them")
+        refuse("--csv and --json exclude each other; give one of them")
     with open_reader() as reader:
         result = reader.sql(
             sys.stdin.read() if query == "-" else query,
@@ -99,7 +99,7 @@ def _shown(cell: Any) -> Any:
     """Return a cell as it is printed: numbers exact, since a query may be about the last digit."""
     if cell is None:
         return "NULL"
-    return cell if isinstance(cell, str | dict | list) else str(cell)
+    return cast("Any", cell) if isinstance(cell, str | dict | list) else str(cell)
 
 
 def _print_csv(result: SqlResult) -> None:

@@ -75,7 +75,7 @@ def _matching(reader: Reader, table: str, written: str, ids: Iterable[str]) -> s
 
 
 @command("tail")
-@click.argument("filter", required=False, default="", metavar="[FILTER]")
+@click.argument("written", required=False, default="", metavar="[FILTER]")
 @click.option("--run", "run_id", metavar="ID", help="Records of this run.")
 @click.option(
     "--kind", metavar="KIND", help="Records of this kind or table: decision, scores, runs."
@@ -91,27 +91,27 @@ def _matching(reader: Reader, table: str, written: str, ids: Iterable[str]) -> s
 @click.option(
     "--follow/--no-follow", default=True, show_default=True, help="Go on as records are written."
 )
-def tail(filter: str, run_id: str | None, kind: str | None, last: int, *, follow: bool) -> int:
+def tail(written: str, run_id: str | None, kind: str | None, last: int, *, follow: bool) -> int:
     """Show the newest records, and go on as they are written; Ctrl-C ends it.
 
     FILTER is an expression of the filter language: about rows of the table that --kind names, and
     without --kind about runs, of which all records are shown then. With --json each record is one
     line of JSON.
-    """
+    """  # noqa: DOC201 - it is what --help shows
     from whence.cli.follow import Follower, last_records  # noqa: PLC0415 - help does not need it
     from whence.query.find import find_run  # noqa: PLC0415
 
     home = existing_home()
     table, kinds = _of_kind(kind)
-    filtering.combined(table or "runs", filter)
-    reader = open_reader() if filter.strip() or run_id else None
+    filtering.combined(table or "runs", written)
+    reader = open_reader() if written.strip() or run_id else None
     try:
         wanted = Wanted(
             run=find_run(reader.store, run_id) if reader and run_id else None,
             table=table,
             kinds=kinds,
-            filter=filter,
-            reader=reader if filter.strip() else None,
+            filter=written,
+            reader=reader if written.strip() else None,
         )
         follower = Follower(home)
         _show(last_records(home, last, wanted.keep))
