@@ -5,7 +5,7 @@ CPU and time a record, by recorder and durability, and a verb while switched off
 All recorders say the same runs, each through its own API in a process of its own, one after the
 other and round again, so that a disturbance hits all of them. CPU of the caller is the thread's
 time around `record_run`; total CPU is the process's from the first record to the end of the flush,
-exporter threads included. One record here is one of the 33 of the workload: whence writes 54 lines
+exporter threads included. One record here is one of the 33 of the workload: whence writes 47 lines
 for them, since it says when a span starts and not only that it has ended.
 """
 

@@ -1,8 +1,9 @@
 """Write the format of the log as JSON Schema, and one example of every kind of record.
 
-Everything comes from the structs in `whence.record`: the schema's descriptions are the sentences under
-their fields, so the specification cannot say anything that the code does not. Run it after a field was
-added: `.venv/bin/python spec/generate.py`. The lines in `golden/v0` are written by hand and stay.
+Everything comes from the structs in `whence.record`: the schema's descriptions are the sentences
+under their fields, so the specification cannot say anything that the code does not. Run it after a
+field was added: `.venv/bin/python spec/generate.py`. The lines in `golden/v0` are written by hand
+and stay.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def main() -> int:
 
 def render_schema() -> str:
     """Return the JSON Schema of one line of a log."""
-    _, components = msgspec.json.schema_components(list(KINDS.values()), ref_template="#/$defs/{name}")
+    _, components = msgspec.json.schema_components(
+        list(KINDS.values()), ref_template="#/$defs/{name}"
+    )
     for name, component in components.items():
         _describe(component, STRUCTS[name])
     for kind in KINDS.values():
@@ -65,7 +68,7 @@ def render_schema() -> str:
 
 
 def _describe(component: dict[str, Any], struct: type[msgspec.Struct]) -> None:
-    """Put the sentences under the fields into the schema, and let unknown keys through, as readers do."""
+    """Put in the sentences under the fields, and let unknown keys through, as readers do."""
     component.pop("additionalProperties", None)
     component["properties"].pop("$extra", None)
     for name, schema in component["properties"].items():
@@ -76,7 +79,7 @@ def _describe(component: dict[str, Any], struct: type[msgspec.Struct]) -> None:
 
 
 def meaning_of(struct: type, field: str) -> str:
-    """Return the sentence under a field, in the struct or in the nearest base that has it; empty without one."""
+    """Return the sentence under a field, of the struct or its nearest base; empty without one."""
     for base in struct.__mro__:
         if base.__module__.startswith("whence.record"):
             meaning = _meanings(base.__module__).get((base.__name__, field))
@@ -112,7 +115,7 @@ def _values(kind: type[msgspec.Struct], names: set[str]) -> dict[str, Any]:
     return {name: _example(name, fields[name]) for name in sorted(names)}
 
 
-def _example(name: str, kind: Any) -> Any:  # noqa: PLR0911 - one return a type
+def _example(name: str, kind: Any) -> Any:
     """Return a value of a field's type that tells which field it is."""
     if name in _EXAMPLES:
         return _EXAMPLES[name]
@@ -124,7 +127,9 @@ def _example(name: str, kind: Any) -> Any:  # noqa: PLR0911 - one return a type
         return {"key": 7 if get_args(kind)[1] is int else f"a value of {name}"}
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind(**_values(kind, {f.name for f in msgspec.structs.fields(kind)} - {"extra"}))
-    return {str: name, int: 7, float: 0.25, bool: True}.get(kind, {"any": [name, 1, 0.5, True, None]})
+    return {str: name, int: 7, float: 0.25, bool: True}.get(
+        kind, {"any": [name, 1, 0.5, True, None]}
+    )
 
 
 _EXAMPLES: dict[str, Any] = {

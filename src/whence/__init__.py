@@ -1,6 +1,7 @@
 """whence: know why your AI said that.
 
-Capture is what this module imports, and it costs msgspec and nothing else. Reading (`whence.open`) is imported when it is used.
+Capture is what this module imports, and it costs msgspec and nothing else. Reading (`whence.open`)
+is imported when it is used.
 """
 
 from __future__ import annotations

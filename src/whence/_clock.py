@@ -1,7 +1,8 @@
 """The one place that reads the time, so that tests can set it.
 
-`wall_ns` is Unix time and may jump; `mono_ns` only ever grows and is used for durations. Formatting and parsing of the
-log's timestamps live here too: RFC 3339, UTC, always nine digits of nanoseconds, so that text order is time order.
+`wall_ns` is Unix time and may jump; `mono_ns` only ever grows and is used for durations. Formatting
+and parsing of the log's timestamps live here too: RFC 3339, UTC, always nine digits of nanoseconds,
+so that text order is time order.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def format_ns(unix_ns: int) -> str:
 def parse_ns(text: str) -> int:
     """Return the Unix nanoseconds of a timestamp.
 
-    Any RFC 3339 form is accepted: other fractions than nine digits, a space for the `T`, an offset for the `Z`. A
-    timestamp without an offset is taken as UTC.
+    Any RFC 3339 form is accepted: other fractions than nine digits, a space for the `T`, an offset
+    for the `Z`. A timestamp without an offset is taken as UTC.
 
     Raises:
         ValueError: The text is not a date and time.

@@ -15,7 +15,8 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     """Return the imported `module`.
 
     Raises:
-        MissingExtraError: It is not installed. The message names the extra and what it is needed for.
+        MissingExtraError: It is not installed. The message names the extra and what it is needed
+            for.
     """
     try:
         return importlib.import_module(module)

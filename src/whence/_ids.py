@@ -1,9 +1,12 @@
-"""Ids that are made once, at capture: unique without coordination, in time order, and valid in OpenTelemetry.
+"""Ids that are made once, at capture.
 
-A run id is 128 bits in the shape of a UUIDv7 (RFC 9562 section 5.7), written as 32 hex digits without dashes, so it is a
-trace id as well. A span or record id is 64 bits, 16 hex digits: 41 bits of milliseconds, then a 23-bit counter that starts at
-a random place in every process. Within a process an id repeats only after eight million ids in one millisecond;
-across processes ids are compared together with their run.
+Unique without coordination, in time order, and valid in OpenTelemetry.
+
+A run id is 128 bits in the shape of a UUIDv7 (RFC 9562 section 5.7), written as 32 hex digits
+without dashes, so it is a trace id as well. A span or record id is 64 bits, 16 hex digits: 41 bits
+of milliseconds, then a 23-bit counter that starts at a random place in every process. Within a
+process an id repeats only after eight million ids in one millisecond; across processes ids are
+compared together with their run.
 """
 
 from __future__ import annotations
@@ -15,14 +18,18 @@ from whence import _clock
 
 _counter = count(int.from_bytes(os.urandom(3), "big"))
 _tail = count(int.from_bytes(os.urandom(10), "big"))
-_ODD = 0x9E37_79B9_7F4A_7C15_F39D | 1  # odd, so that multiplying by it is one-to-one; the golden ratio, so that steps spread
+_ODD = (
+    0x9E37_79B9_7F4A_7C15_F39D | 1
+)  # odd, so that multiplying by it is one-to-one; the golden ratio, so that steps spread
 _TAIL_MASK = (1 << 78) - 1
 
 
 def new_run_id() -> str:
     """Return a new 128-bit run id as 32 hex digits."""
     millis = _clock.wall_ns() // 1_000_000
-    tail = next(_tail) * _ODD & _TAIL_MASK  # a step through all 78-bit numbers that no other process is likely to meet
+    tail = (
+        next(_tail) * _ODD & _TAIL_MASK
+    )  # a step through all 78-bit numbers that no other process is likely to meet
     value = (
         (millis & 0xFFFF_FFFF_FFFF) << 80
         | 0x7 << 76
@@ -44,7 +51,10 @@ def new_id(now_ns: int) -> str:
 
 
 def reseed() -> None:
-    """Start the counter at a new random place: called in a forked child, which would repeat its parent's ids."""
+    """Start the counter at a new random place.
+
+    Called in a forked child, which would repeat its parent's ids.
+    """
     global _counter, _tail  # noqa: PLW0603 - one counter a process is the point
     _counter = count(int.from_bytes(os.urandom(3), "big"))
     _tail = count(int.from_bytes(os.urandom(10), "big"))

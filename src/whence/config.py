@@ -1,9 +1,9 @@
 """Every setting, read from the environment in this one place, and passed down from here as a struct.
 
-    WHENCE_HOME              the home folder; `.whence` in the working directory if unset
-    WHENCE_DISABLED          `1`, `true`, `yes` or `on` records nothing
-    WHENCE_DURABILITY        `process`, `group` or `record`
-    WHENCE_COMPACT_AT_EXIT   `0` leaves archiving to the readers, however much was recorded
+WHENCE_HOME              the home folder; `.whence` in the working directory if unset
+WHENCE_DISABLED          `1`, `true`, `yes` or `on` records nothing
+WHENCE_DURABILITY        `process`, `group` or `record`
+WHENCE_COMPACT_AT_EXIT   `0` leaves archiving to the readers, however much was recorded
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def check_durability(value: str) -> Durability:
     if value not in DURABILITIES:
         message = f"durability is {value!r}; it has to be one of {', '.join(DURABILITIES)}"
         raise ConfigError(message)
-    return cast("Durability", value)
+    return value
 
 
 def _is_true(name: str, *, unset: bool = False) -> bool:

@@ -39,7 +39,9 @@ class Recorded:
 
     def bytes_of_log(self) -> bytes:
         """Return the content of all segments."""
-        return b"".join(name.path_in(self.home).read_bytes() for name in segment.iter_all(self.home))
+        return b"".join(
+            name.path_in(self.home).read_bytes() for name in segment.iter_all(self.home)
+        )
 
     def bytes_of_all_files(self) -> bytes:
         """Return the content of every file of the home."""

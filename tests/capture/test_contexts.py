@@ -1,10 +1,9 @@
-"""Every record hangs under the run and span of the code that made it: tasks, threads and processes do not mix them."""
+"""Every record hangs under the run and span of the code that made it, task or thread."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ def test_tasks_keep_to_their_own_span(recorded):
     async def work(name):
         whence.current_span().event(f"{name} begins")
         with whence.span(name) as span:
-            await asyncio.sleep(random.random() / 1000)
+            await asyncio.sleep(0.0001 * (hash(name) % 10))
             whence.current_span().event(name)
             assert whence.current_span() is span
 
@@ -78,11 +77,14 @@ def test_a_timeout_is_a_cancellation_inside_and_an_error_outside(recorded):
     with pytest.raises(TimeoutError):
         asyncio.run(main())
 
-    assert {s.name: s.status for s in recorded.rows("spans")} == {"outer": "error", "inner": "cancelled"}
+    assert {s.name: s.status for s in recorded.rows("spans")} == {
+        "outer": "error",
+        "inner": "cancelled",
+    }
 
 
 def test_a_thread_has_no_run_unless_it_is_bound(recorded):
-    """A bare thread records a run of its own; a bound function records in the span it was bound in."""
+    """A bare thread records a run of its own, a bound function in the span it was bound in."""
 
     def work(name):
         with whence.span(name):
@@ -101,7 +103,7 @@ def test_a_thread_has_no_run_unless_it_is_bound(recorded):
 
 
 def test_a_pool_of_threads_records_in_the_span_that_submitted(recorded):
-    """`executor.submit(whence.bind(work), item)` and `copy_context().run`; a pool's thread forgets it afterwards."""
+    """By `whence.bind` and `copy_context().run`; a pool's thread forgets it afterwards."""
 
     def work(_item):
         with whence.span("item") as span:
@@ -117,22 +119,26 @@ def test_a_pool_of_threads_records_in_the_span_that_submitted(recorded):
 
     spans = recorded.rows("spans")
     stages = {span.id: span.name for span in spans if span.name != "item"}
-    assert Counter(stages[s.parent] for s in spans if s.name == "item") == {"stage 1": 20, "stage 2": 20}
+    assert Counter(stages[s.parent] for s in spans if s.name == "item") == {
+        "stage 1": 20,
+        "stage 2": 20,
+    }
     assert len(recorded.rows("runs")) == 2
 
 
-def test_an_asyncio_thread_keeps_its_span(recorded):
+@pytest.mark.usefixtures("recorded")
+def test_an_asyncio_thread_keeps_its_span():
     """`asyncio.to_thread` copies the context."""
 
     async def main():
         with whence.run("r"), whence.span("s") as span:
-            assert await asyncio.to_thread(lambda: whence.current_span()) is span
+            assert await asyncio.to_thread(whence.current_span) is span
 
     asyncio.run(main())
 
 
 def test_32_threads_of_200_interleaved_tasks_do_not_mix(recorded):
-    """6,400 runs at once: every record is under its own run and its own span, and none is missing."""
+    """6,400 runs at once: every record is under its own run and span, and none is missing."""
     threads, tasks = 32, 200
 
     async def work(name):

@@ -329,7 +329,11 @@ with whence.run("r") as run:
 """
     environment = os.environ | {"WHENCE_HOME": str(recorded.home.root)}
     made = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, timeout=30, check=False
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        timeout=30,
+        check=False,
     )
 
     assert made.returncode == code

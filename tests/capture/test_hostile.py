@@ -1,4 +1,4 @@
-"""Whatever is recorded, the user's program does not notice, each record is one line, and it can be read back."""
+"""Whatever is recorded, the program does not notice, and it can be read back."""
 
 from __future__ import annotations
 
@@ -98,6 +98,12 @@ def cycle():
     return value
 
 
+def loop():
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
 def deep(levels):
     value: list[Any] = []
     for _ in range(levels):
@@ -120,7 +126,7 @@ WHOLE = {
     "NUL": "a\x00b",
     "line breaks": "a\nb\r\nc\u2028d\u2029e\x85f",
     "text of 100,000 characters": "ä" * 100_000,
-    "not a text key": {1: "a", None: "b", (1, (2, 3)): "c", True: 5, 1.5: 6},
+    "not a text key": {1: "a", None: "b", (1, (2, 3)): "c", 1.5: 6, False: 5},
     "our own key": {MARK: "float", "value": "nan"},
     "our own key inside": [{"a": {MARK: None, "x": math.nan}}],
     "__proto__": {"__proto__": {"a": 1}, "constructor": 1, "": 2},
@@ -155,7 +161,7 @@ SHOWN = {
     "numpy int": (np.int64(5), 5),
     "numpy NaN": (np.float64("nan"), {MARK: "float", "value": "nan"}),
     "numpy array": (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
-    "numpy bool": (np.bool_(True), True),
+    "numpy bool": (np.bool_(1), True),
     "exception": (ValueError("v"), {"type": "ValueError", "message": "ValueError: v"}),
     "cycle": (cycle(), {"a": 1, "me": [{MARK: "cycle"}]}),
 }
@@ -176,7 +182,7 @@ STRANGE = {
     "deque": deque([1]),
     "lock": threading.Lock(),
     "100,000 levels": deep(100_000),
-    "self-containing list": (lambda x: x.append(x) or x)([]),
+    "self-containing list": loop(),
     "memoryview": memoryview(b"ab"),
     "strided memoryview": memoryview(b"abcd")[::2],
     "masked array": np.ma.array([1, 2], mask=[True, False]),
@@ -225,7 +231,9 @@ def test_a_value_that_json_has_no_form_for_comes_back_whole(recorded, name):
         run.decide("nested", {"in": [value]}, inputs={"v": value})
         run.output("o", value=value)
         run.set(note=value)
-        run.record_generation(messages=[value, {"content": value}], output=value, parameters={"p": value})
+        run.record_generation(
+            messages=[value, {"content": value}], output=value, parameters={"p": value}
+        )
         with whence.tool("t", input=value) as tool:
             tool.set(output=value)
 
@@ -260,27 +268,59 @@ def test_a_python_value_is_shown_as_plain_data(recorded, value, shown):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_no_value_harms_anything_anywhere(recorded, name):
-    """In the place of every argument of every verb: no exception, no lost record, one readable line each."""
+    """In every argument of every verb: no exception, no lost record, one readable line each."""
     value = EVERY[name]
-    with whence.run("r", project=value, kind=value, external_id=value, user=value, tags=[value], a=value) as run:
-        run.set(session=value, status=value, input=value, output=value, input_count=value, algorithm=value)
+    with whence.run(
+        "r", project=value, kind=value, external_id=value, user=value, tags=[value], a=value
+    ) as run:
+        run.set(
+            session=value,
+            status=value,
+            input=value,
+            output=value,
+            input_count=value,
+            algorithm=value,
+        )
         with whence.span(value, agent=value, algorithm=value, input_count=value, x=value) as span:
             span.decide(
                 value,
                 value,
                 why=value,
                 confidence=value,
-                options=[value, {"name": value, "score": value, "x": value}, {"name": value, "reason_rejected": value}],
+                options=[
+                    value,
+                    {"name": value, "score": value, "x": value},
+                    {"name": value, "reason_rejected": value},
+                ],
                 factors=[value, {"name": value, "weight": value, "normalized_value": value}],
                 inputs={"a": value},
                 made_by=value,
                 decision_point=value,
             )
             span.factor(value, value, normalized_value=value, weight=value, reasoning=value)
-            span.source(value, value, records_used=value, quality=value, scores={"a": value}, sample_ids=[value])
-            span.score(value, value, threshold=value, feedback=value, iteration=value, by=value, x=value)
-            span.output(value, kind=value, summary=value, path=value, validation={"e": value}, digest=value)
-            span.link(value, value, source="s", confidence=value)
+            span.source(
+                value,
+                value,
+                kept=value,
+                records_used=value,
+                quality=value,
+                scores={"a": value},
+                sample_ids=[value],
+            )
+            span.score(
+                value,
+                value,
+                passed=value,
+                threshold=value,
+                feedback=value,
+                iteration=value,
+                by=value,
+                x=value,
+            )
+            span.output(
+                value, kind=value, summary=value, path=value, validation={"e": value}, digest=value
+            )
+            span.link(value, value, source="s", confidence=value, inferred=value)
             span.event(value, level=value, x=value)
             span.flag(value)
             span.tag(value)
@@ -299,7 +339,15 @@ def test_no_value_harms_anything_anywhere(recorded, name):
                 error={"type": value},
                 x=value,
             )
-            span.tool_call(value, input=value, output=value, duration_s=value, cache_key=value, x=value)
+            span.tool_call(
+                value,
+                cache_hit=value,
+                input=value,
+                output=value,
+                duration_s=value,
+                cache_key=value,
+                x=value,
+            )
             span.transformation(value, method=value, input_sample=value, input_size=value, x=value)
     report = whence.flush()
 
@@ -307,18 +355,33 @@ def test_no_value_harms_anything_anywhere(recorded, name):
     log = recorded.bytes_of_log()
     assert log.endswith(b"\n")
     assert log.count(b"\n") == report.written
-    for table in ("decisions", "factors", "sources", "scores", "outputs", "links", "events", "generations"):
+    for table in (
+        "decisions",
+        "factors",
+        "sources",
+        "scores",
+        "outputs",
+        "links",
+        "events",
+        "generations",
+    ):
         recorded.one(table)
     for table in ("tool_calls", "transformations", "annotations", "runs", "spans"):
         recorded.one(table)
 
 
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize("form", range(5))
-def test_no_form_of_options_factors_or_tags_loses_the_record(recorded, form):
+def test_no_form_of_options_factors_or_tags_loses_the_record(form):
     """What is not of a form that is known is kept as a value."""
     value = ([Hostile()], Hostile(), {"a": Hostile()}, 5, None)[form]
     with whence.run("r", tags=value) as run:
-        run.decide("d", Hostile(), options=value, factors=value if isinstance(value, (list, dict)) else None)
+        run.decide(
+            "d",
+            Hostile(),
+            options=value,
+            factors=value if isinstance(value, (list, dict)) else None,
+        )
         run.decide("d", np.array([1, 2]), options=["a", "b"])
         run.source("db", "k", sample_ids=value)
         run.record_generation(messages=value, usage=value, media=value, error=value)
@@ -328,7 +391,9 @@ def test_no_form_of_options_factors_or_tags_loses_the_record(recorded, form):
 
 def test_names_of_the_envelope_are_free_for_the_user(recorded):
     """Attributes called like our own fields are attributes."""
-    names = dict.fromkeys(("run", "span", "ts", "id", "v", "seq", "extra", "stage", "self", "scope", "record"), 1)
+    names = dict.fromkeys(
+        ("run", "span", "ts", "id", "v", "seq", "extra", "stage", "self", "scope", "record"), 1
+    )
     with whence.run("r", **names) as run:
         run.set(**names)
         run.event("m", kind=2, name=3, **names)
@@ -360,7 +425,12 @@ def test_odd_keys_do_not_swallow_other_attributes(recorded):
 def test_a_text_field_that_is_no_unicode_keeps_a_preview_and_the_whole(recorded):
     """Names and reasons stay texts; the exact value stands beside them."""
     with whence.run("r") as run:
-        run.decide("n\ud800", 1, why="w" * 100_000, options=["a\ud800", {"name": "b", "reason_rejected": "c" * 50_000}])
+        run.decide(
+            "n\ud800",
+            1,
+            why="w" * 100_000,
+            options=["a\ud800", {"name": "b", "reason_rejected": "c" * 50_000}],
+        )
 
     decision = recorded.one("decisions")
     assert decision.name == "n\\ud800"
@@ -469,8 +539,12 @@ ANYTHING = st.recursive(
     | st.floats()
     | st.text(st.characters(), max_size=20)  # surrogates included
     | st.binary(max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text(st.characters(), max_size=5) | st.integers() | st.just(MARK), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text(st.characters(), max_size=5) | st.integers() | st.just(MARK), inner, max_size=4
+        )
+    ),
     max_leaves=12,
 )
 

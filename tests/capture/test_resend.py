@@ -1,4 +1,4 @@
-"""A conversation that is sent again with every turn is stored once, and each turn reads back whole."""
+"""A conversation sent again with every turn is stored once, and each turn reads back whole."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MOST_TIMES_THE_HISTORY = 2.5
 
 
 def history_of(turns: int, seed: int, *, longest: int = 3_000) -> list[dict]:
-    """Return a conversation: a system prompt, then questions, tool calls and answers of all lengths."""
-    rng = random.Random(seed)
+    """Return a conversation: a system prompt, questions, tool calls, answers of all lengths."""
+    rng = random.Random(seed)  # noqa: S311 - no secret
     words = [rng.randbytes(3).hex() for _ in range(500)]
 
     def prose(characters):
@@ -32,9 +32,15 @@ def history_of(turns: int, seed: int, *, longest: int = 3_000) -> list[dict]:
             {
                 "role": "assistant",
                 "content": None,
-                "tool_calls": [{"id": f"call_{turn}", "function": {"name": "f", "arguments": prose(80)}}],
+                "tool_calls": [
+                    {"id": f"call_{turn}", "function": {"name": "f", "arguments": prose(80)}}
+                ],
             },
-            {"role": "tool", "tool_call_id": f"call_{turn}", "content": prose(rng.randint(20, longest))},
+            {
+                "role": "tool",
+                "tool_call_id": f"call_{turn}",
+                "content": prose(rng.randint(20, longest)),
+            },
             {"role": "assistant", "content": prose(rng.randint(20, longest))},
             {"role": "user", "content": "continue"},
         ]
@@ -42,12 +48,14 @@ def history_of(turns: int, seed: int, *, longest: int = 3_000) -> list[dict]:
 
 
 def converse(history, turns=TURNS, name="agent"):
-    """Record a loop of model calls, each of which sends everything said so far."""
+    """Record a loop of model calls, each of which sends all that was said so far."""
     per_turn = (len(history) - 1) // turns
     with whence.run(name) as run:
         for turn in range(1, turns + 1):
             sent = history[: 1 + turn * per_turn]
-            run.record_generation(model="m", messages=sent, output="ok", usage={"prompt_tokens": turn})
+            run.record_generation(
+                model="m", messages=sent, output="ok", usage={"prompt_tokens": turn}
+            )
     return run
 
 
@@ -152,7 +160,9 @@ def test_other_fields_that_repeat_are_whole(recorded, size):
     text = "ä" + "t" * size
     with whence.run("r") as run:
         for number in range(4):
-            run.record_generation(prompt_template=text, parameters={"tools": [text]}, messages=[number])
+            run.record_generation(
+                prompt_template=text, parameters={"tools": [text]}, messages=[number]
+            )
             run.set(output=text)
             with whence.span("s", input={"text": text}, kind="retrieval"):
                 pass
@@ -195,4 +205,9 @@ def test_an_empty_conversation_is_one(recorded):
         run.record_generation(messages=({"role": "user"},))
         run.record_generation()
 
-    assert [row.messages for row in recorded.rows("generations")] == [[], ["just a text"], [{"role": "user"}], []]
+    assert [row.messages for row in recorded.rows("generations")] == [
+        [],
+        ["just a text"],
+        [{"role": "user"}],
+        [],
+    ]

@@ -1,4 +1,4 @@
-"""Recording can be off, for a process, a project or a share of runs, and content can be kept out; user code never notices."""
+"""Recording can be off, and content kept out; user code never notices."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ import pytest
 import whence
 from whence.capture.noop import NOOP
 
-SECRET = "sk-4711-geheim"
+SECRET = "sk-4711-geheim"  # noqa: S105 - what has to be redacted
 
 
 def use_everything():
     """Call the whole public interface and return what the calls gave."""
     given = []
     with whence.run("r", project="p", tags=["t"], a=1) as run:
-        given += [run, whence.current_run(), whence.current_span(), run.id, run.status, run.trace_id]
+        given += [
+            run,
+            whence.current_run(),
+            whence.current_span(),
+            run.id,
+            run.status,
+            run.trace_id,
+        ]
         for open_span in (
             whence.span("s"),
             whence.stage("s", input=1),
@@ -61,7 +68,9 @@ def test_nothing_is_none_when_recording_is_off(recorded):
     given = use_everything()
 
     assert None not in given
-    assert not any(isinstance(g, (whence.capture.scopes.Run, whence.capture.scopes.Span)) for g in given)
+    assert not any(
+        isinstance(g, (whence.capture.scopes.Run, whence.capture.scopes.Span)) for g in given
+    )
     assert not recorded.home.root.exists()
 
 
@@ -178,11 +187,22 @@ class Angry:
 def say_the_secret_everywhere():
     long = f"{SECRET} " + "x" * 100_000
     odd = f"{SECRET} \ud800"
-    with whence.run(SECRET, external_id=SECRET, session=SECRET, user=SECRET, tags=[SECRET, odd], a=SECRET) as run:
+    with whence.run(
+        SECRET, external_id=SECRET, session=SECRET, user=SECRET, tags=[SECRET, odd], a=SECRET
+    ) as run:
         run.set(output=SECRET, note=[long, odd], user=SECRET)
         run.set(output=odd)
         with whence.stage(f"stage {SECRET}", input=[SECRET, b"bytes " + SECRET.encode()]) as span:
-            for value in (SECRET, long, odd, Card(), Angry(), {1: SECRET}, (long, odd), {"k": long}):
+            for value in (
+                SECRET,
+                long,
+                odd,
+                Card(),
+                Angry(),
+                {1: SECRET},
+                (long, odd),
+                {"k": long},
+            ):
                 span.decide(SECRET, value, why=SECRET, options=[SECRET, value], inputs={"i": value})
                 span.output(SECRET, value=value, summary=long)
                 span.event(odd, data=value)
@@ -209,7 +229,7 @@ def say_the_secret_everywhere():
 
 @pytest.mark.parametrize("takes_path", [False, True])
 def test_what_is_redacted_is_in_no_file(recorded, takes_path):
-    """Not in a segment, not in a blob, not in a preview, not in an error, whatever it was wrapped in."""
+    """Not in a segment, a blob, a preview or an error, whatever it was wrapped in."""
 
     def redact(text):
         return re.sub(r"sk-\d+-\w+", "[key]", text)
@@ -286,7 +306,7 @@ def test_numbers_and_special_values_survive_redaction(recorded):
 
 
 def test_content_can_be_kept_out(recorded):
-    """Prompts, messages, inputs and outputs are not written, blobs included; their sizes and everything else are."""
+    """Prompts, messages, inputs and outputs are not written, blobs included; their sizes are."""
     whence.configure(recorded.home.root, capture_content=False)
     with whence.run("r", a="kept") as run:
         run.set(output=SECRET)
@@ -296,7 +316,10 @@ def test_content_can_be_kept_out(recorded):
         run.record_generation(
             model="m",
             prompt_template=SECRET,
-            messages=[{"role": "user", "content": SECRET}, {"role": "user", "content": SECRET * 9_000}],
+            messages=[
+                {"role": "user", "content": SECRET},
+                {"role": "user", "content": SECRET * 9_000},
+            ],
             output=SECRET,
             reasoning=SECRET,
             media=[{"data": SECRET.encode()}],

@@ -76,7 +76,8 @@ def test_show_as_json_is_the_whole_tree(ask_json, recorded):
     assert "forecast-0" in json.dumps(tree)
 
 
-def test_why_tells_what_was_decided_and_what_was_not(ask, ask_json, recorded):
+@pytest.mark.usefixtures("recorded")
+def test_why_tells_what_was_decided_and_what_was_not(ask, ask_json):
     """The chosen option, the reason, and the dropped source are in the answer."""
     said = ask("why", "forecast-0").stdout
 
@@ -93,7 +94,8 @@ def test_compare_says_where_two_runs_part(ask, ask_json, recorded):
     assert "calm" in json.dumps(ask_json("compare", recorded.calm, recorded.bold))
 
 
-def test_stats_groups(ask, ask_json, recorded):
+@pytest.mark.usefixtures("recorded")
+def test_stats_groups(ask, ask_json):
     """Rows of a table are counted by the fields that are named."""
     answer = ask_json("stats", "--table", "decisions", "--by", "name", "--window", "all")
 
@@ -103,7 +105,8 @@ def test_stats_groups(ask, ask_json, recorded):
     )
 
 
-def test_graph_is_a_list_or_dot(ask, ask_json, recorded):
+@pytest.mark.usefixtures("recorded")
+def test_graph_is_a_list_or_dot(ask, ask_json):
     """Lineage is edges for people, DOT for Graphviz, and JSON for programs."""
     assert "forecast-0" in ask("graph", "forecast-0").stdout
     dot = ask("graph", "forecast-0", "--dot").stdout
@@ -112,7 +115,8 @@ def test_graph_is_a_list_or_dot(ask, ask_json, recorded):
     assert "north" in json.dumps(ask_json("graph", "forecast-0"))
 
 
-def test_sql_prints_a_table_csv_or_json(ask, ask_json, recorded):
+@pytest.mark.usefixtures("recorded")
+def test_sql_prints_a_table_csv_or_json(ask, ask_json):
     """One SELECT gives rows in three forms, and says when there are more."""
     query = "SELECT name, confidence FROM decisions ORDER BY confidence"
 
@@ -127,7 +131,8 @@ def test_sql_prints_a_table_csv_or_json(ask, ask_json, recorded):
     assert "more than these 1 rows" in ask("sql", query, "--max-rows", "1").stderr
 
 
-def test_sql_reads_standard_input_and_refuses_writes(ask, recorded):
+@pytest.mark.usefixtures("recorded")
+def test_sql_reads_standard_input_and_refuses_writes(ask):
     """`-` is the query on standard input; anything but one SELECT is refused with exit code 2."""
     assert "3" in ask("sql", "-", text="SELECT count(*) AS n FROM runs").stdout
     refused = ask("sql", "DELETE FROM runs")
@@ -135,7 +140,8 @@ def test_sql_reads_standard_input_and_refuses_writes(ask, recorded):
     assert refused.stderr.startswith("whence: ")
 
 
-def test_csv_cells_are_no_formulas(ask, recorded):
+@pytest.mark.usefixtures("recorded")
+def test_csv_cells_are_no_formulas(ask):
     """A text that a spreadsheet would run gets an apostrophe; a negative number stays a number."""
     result = ask("sql", "SELECT '=HYPERLINK(1)' AS a, -1 AS b, '+1' AS c", "--csv")
 
@@ -154,7 +160,8 @@ def test_annotate_adds_a_remark(ask, ask_json, recorded):
     assert ask("annotate", recorded.calm).exit_code == 2
 
 
-def test_tail_shows_the_last_records_in_order(ask, recorded):
+@pytest.mark.usefixtures("recorded")
+def test_tail_shows_the_last_records_in_order(ask):
     """-n takes the newest of all segments, oldest of them first."""
     lines = ask("tail", "--no-follow", "-n", "3").stdout.splitlines()
 
@@ -179,7 +186,8 @@ def test_tail_narrows_by_run_kind_and_filter(ask, recorded):
     assert [r["kind"] for r in tail("--kind", "run_started")] == ["run_started"] * 3
 
 
-def test_tail_knows_its_kinds(ask, recorded):
+@pytest.mark.usefixtures("recorded")
+def test_tail_knows_its_kinds(ask):
     """A kind that does not exist is refused with the list of those that do."""
     result = ask("tail", "--no-follow", "--kind", "thought")
 
@@ -187,7 +195,8 @@ def test_tail_knows_its_kinds(ask, recorded):
     assert "decision" in result.stderr
 
 
-def test_compact_rebuild_and_doctor_look_after_the_home(ask, ask_json, recorded):
+@pytest.mark.usefixtures("recorded")
+def test_compact_rebuild_and_doctor_look_after_the_home(ask, ask_json):
     """Nothing changes in the answers, whatever is done to the archive."""
     before = ask_json("runs")
 
@@ -217,7 +226,8 @@ def test_ages_are_days_or_weeks(said, days):
     assert Days().convert(said, None, None) == days
 
 
-def test_retain_has_nothing_to_do_on_a_young_home(ask, ask_json, recorded):
+@pytest.mark.usefixtures("recorded")
+def test_retain_has_nothing_to_do_on_a_young_home(ask, ask_json):
     """Everything is of today, so nothing goes, and a wrong age is refused."""
     assert ask_json("retain", "--keep", "1d", "--dry-run")["segments"] == 0
     assert "nothing is older" in ask("retain", "--keep", "1d", "--yes").stdout
@@ -227,7 +237,7 @@ def test_retain_has_nothing_to_do_on_a_young_home(ask, ask_json, recorded):
 
 
 def test_retain_removes_old_days_everywhere_and_says_so(ask, ask_json, recorded):
-    """After the removal neither log, archive nor blobs hold the old day, and the young one is whole."""
+    """Neither log, archive nor blobs hold the old day afterwards, and the young one is whole."""
     name = SegmentName("2026-01-01", "old-1-ab", 1)
     place = Home(recorded.home)
     os.close(segment.create(place, name))
@@ -257,7 +267,8 @@ def test_retain_removes_old_days_everywhere_and_says_so(ask, ask_json, recorded)
     assert said["message"].startswith("retention removed 1 segments of 1 days and 1 blobs")
 
 
-def test_export_writes_session_folders(ask, ask_json, recorded, tmp_path):
+@pytest.mark.usefixtures("ask", "recorded")
+def test_export_writes_session_folders(ask_json, tmp_path):
     """Each run becomes a folder with its three files; two of one minute get names of their own."""
     result = ask_json("export", "sessions", "--to", str(tmp_path / "out"))
 

@@ -35,7 +35,8 @@ def terminal(request, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_no_output_holds_what_a_terminal_obeys(ask, hostile, arguments, terminal):
+@pytest.mark.usefixtures("terminal")
+def test_no_output_holds_what_a_terminal_obeys(ask, hostile, arguments):
     """Escapes, reversed text, C1 controls and line separators are shown, not sent."""
     result = ask(*(part.format(run=hostile) for part in arguments))
 
@@ -58,7 +59,8 @@ def test_no_json_holds_what_a_terminal_obeys(ask, hostile, arguments):
         json.loads(line)
 
 
-def test_json_gives_the_recorded_text_back(ask_json, hostile):
+@pytest.mark.usefixtures("hostile")
+def test_json_gives_the_recorded_text_back(ask_json):
     """What was recorded comes out of JSON as it went in."""
     [run] = ask_json("runs")["items"]
 
@@ -66,19 +68,22 @@ def test_json_gives_the_recorded_text_back(ask_json, hostile):
     assert "\u202e" in run["name"]
 
 
-def test_rich_markup_stays_text(ask, hostile, terminal, monkeypatch):
+@pytest.mark.usefixtures("hostile", "terminal")
+def test_rich_markup_stays_text(ask, monkeypatch):
     """`[bold]` in a name is shown with its brackets."""
     monkeypatch.setenv("COLUMNS", "500")
 
     assert "[bold]" in ask("runs").stdout
 
 
-def test_a_recorded_line_break_makes_no_line(ask, hostile):
+@pytest.mark.usefixtures("hostile")
+def test_a_recorded_line_break_makes_no_line(ask):
     """One run is one line, whatever its name holds."""
     assert len(ask("runs").stdout.splitlines()) == 2
 
 
-def test_errors_are_neutral_too(ask, recorded):
+@pytest.mark.usefixtures("recorded")
+def test_errors_are_neutral_too(ask):
     """An id that is out to get the terminal is shown in the message, not obeyed."""
     result = ask("show", "\x1b]52;c;aGk=\x07\u202e")
 

@@ -1,19 +1,22 @@
 """Starts programs that say what they have done, kills them at random, and keeps what they said.
 
-A program writes one line to its standard output after each call that returned: whatever it says is acknowledged, and has to be
-found afterwards. A line it was killed in the middle of was not said.
+A program writes one line to its standard output after each call that returned: whatever it says is
+acknowledged, and has to be found afterwards. A line it was killed in the middle of was not said.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
 
 ACKNOWLEDGE = """
 import os
@@ -35,7 +38,11 @@ class Victim:
 def start(source: str, *arguments: str) -> Victim:
     """Start a Python program and listen to it."""
     victim = Victim(
-        subprocess.Popen([sys.executable, "-c", source, *arguments], stdout=subprocess.PIPE, env=os.environ.copy())
+        subprocess.Popen(
+            [sys.executable, "-c", source, *arguments],
+            stdout=subprocess.PIPE,
+            env=os.environ.copy(),
+        )
     )
     victim.listener = threading.Thread(target=_listen, args=(victim,), daemon=True)
     victim.listener.start()
@@ -65,15 +72,20 @@ def wait_until_said(victim: Victim, count: int, timeout_s: float = 30) -> None:
     """
     deadline = time.monotonic() + timeout_s
     while len(victim.said) < count:
-        assert victim.process.poll() is None or len(victim.said) >= count, "the program ended by itself"
+        assert victim.process.poll() is None or len(victim.said) >= count, (
+            "the program ended by itself"
+        )
         assert time.monotonic() < deadline, "the program said nothing"
         time.sleep(0.001)
 
 
 def kill_at_random(
-    sources: list[tuple[str, tuple[str, ...]]], kills: int, rng: random.Random, longest_s: float = 0.15
+    sources: list[tuple[str, tuple[str, ...]]],
+    kills: int,
+    rng: random.Random,
+    longest_s: float = 0.15,
 ) -> list[Victim]:
-    """Keep one program of each source running, kill one of them at a time, and return all that were killed.
+    """Keep a program of each source running, kill one at a time, and return all that were killed.
 
     Args:
         sources: Programs with their arguments.

@@ -1,4 +1,4 @@
-"""A process may be killed at any moment: what it was told is recorded is there, once, and nothing else is.
+"""A process may be killed at any moment: what it was told is recorded is there, and once.
 
 `WHENCE_KILLS` sets how many kills the short test makes; the soak makes 300, or as many as it says.
 """
@@ -13,8 +13,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from logs import paths
+
 from whence.log import reader, segment
 from whence.log.home import Home
 from whence.store.memory import MemoryStore
@@ -32,7 +32,9 @@ def load_harness():
 harness = load_harness()
 SHORT, LONG = 12, 300
 
-WRITER = harness.ACKNOWLEDGE + """
+WRITER = (
+    harness.ACKNOWLEDGE
+    + """
 import sys, uuid, whence
 from whence.capture.state import current
 from whence.log.home import Home
@@ -55,9 +57,11 @@ with whence.run(me) as run:
             tool.set(output=f"{me} {number}")
         acknowledge(f"tool {me} {number}")
         history.append({"role": "user", "content": f"{me} {number} " + "x" * 600})
-        id = run.record_generation(messages=history[-20:], output="y" * (40_000 if number % 50 == 0 else 10))
-        acknowledge(f"generation {id} {number}")
+        output = "y" * (40_000 if number % 50 == 0 else 10)
+        record = run.record_generation(messages=history[-20:], output=output)
+        acknowledge(f"generation {record} {number}")
 """
+)
 
 
 def check(home: Home, victims: list) -> int:
@@ -84,8 +88,8 @@ def check(home: Home, victims: list) -> int:
             elif kind == "run":
                 assert what in runs
             else:
-                id, _, number = what.partition(" ")
-                messages = generations[id].messages
+                record, _, number = what.partition(" ")
+                messages = generations[record].messages
                 assert len(messages) == min(20, int(number))
                 assert messages[-1]["content"].split(" ")[1] == number
     # Phantoms: each process can have written at most what it was just doing when it was killed.
@@ -99,8 +103,11 @@ def check(home: Home, victims: list) -> int:
 
 def run_kills(home: Path, kills: int, seed: int, durability: str = "process") -> int:
     place = Home(home)
-    sources = [(WRITER, (str(home), str(64 << 20), durability)), (WRITER, (str(home), "30000", durability))]
-    victims = harness.kill_at_random(sources, kills, random.Random(seed))
+    sources = [
+        (WRITER, (str(home), str(64 << 20), durability)),
+        (WRITER, (str(home), "30000", durability)),
+    ]
+    victims = harness.kill_at_random(sources, kills, random.Random(seed))  # noqa: S311 - no secret
     torn = sum(reader.torn_tail(path)[1] > 0 for path in paths(place))
     acknowledged = check(place, victims)
     assert acknowledged > kills

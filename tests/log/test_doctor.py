@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -25,7 +24,8 @@ from pathlib import Path
 from whence.log.home import Home
 from whence.log.writer import Writer
 writer = Writer(Home(Path(sys.argv[1])))
-writer.append(b'{"kind":"event","ts":"2026-01-01T00:00:00Z","run":"r","message":"m"}', time.time_ns(), "r")
+body = b'{"kind":"event","ts":"2026-01-01T00:00:00Z","run":"r","message":"m"}'
+writer.append(body, time.time_ns(), "r")
 os.write(writer._fd, b'{"v":1,"seq":2,"kind":"ev')
 print("written", flush=True)
 time.sleep(60)
@@ -43,7 +43,7 @@ def write(place, *records):
     for record in records:
         writer.append(codec.encode_json(record), _clock.wall_ns(), record.run)
     writer.close()
-    return sorted(place.log.glob("*/*.jsonl"), key=lambda path: path.stat().st_mtime_ns)[-1]
+    return max(place.log.glob("*/*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def event(message="hello", **data):
@@ -217,8 +217,8 @@ def test_examining_changes_nothing(place):
     """No file appears, goes or changes."""
     path = write(place, event())
     path.with_name("stray").touch()
-    before = [(p, os.stat(p).st_mtime_ns) for p in sorted(place.root.rglob("*"))]
+    before = [(p, p.stat().st_mtime_ns) for p in sorted(place.root.rglob("*"))]
 
     doctor.examine(place, deep=True)
 
-    assert [(p, os.stat(p).st_mtime_ns) for p in sorted(place.root.rglob("*"))] == before
+    assert [(p, p.stat().st_mtime_ns) for p in sorted(place.root.rglob("*"))] == before

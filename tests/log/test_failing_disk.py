@@ -1,4 +1,4 @@
-"""A disk that fails costs records, not the program: each one is counted, told of, and the next one is kept again."""
+"""A disk that fails costs records, not the program: each one is counted and told of."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ import subprocess
 import time
 
 import pytest
-
 from logs import RUN, gaps, messages, paths, records, write
+
 from whence.log.home import Home
 from whence.log.reader import Problem, iter_records
 from whence.log.writer import Writer
 
 TMPFS_BYTES = 1 << 20
+MOUNT, UMOUNT = shutil.which("mount"), shutil.which("umount")
 
 
 @pytest.fixture
 def small_disk(tmp_path):
     """A real file system of one MiB."""
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or MOUNT is None or UMOUNT is None:
         pytest.skip("mounting a small file system needs root")
     mount = tmp_path / "disk"
     mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={TMPFS_BYTES}", "tmpfs", str(mount)]
+    command = [MOUNT, "-t", "tmpfs", "-o", f"size={TMPFS_BYTES}", "tmpfs", str(mount)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"no small file system could be mounted: {made.stderr.strip()}")
     yield mount
-    subprocess.run(["umount", "--lazy", str(mount)], check=True)
+    subprocess.run([UMOUNT, "--lazy", str(mount)], check=True)
 
 
 def assert_exact(writer: Writer, home: Home, offered: int) -> None:
@@ -115,7 +116,7 @@ def no_descriptors():
 
 
 def test_without_file_descriptors_records_are_counted(home, no_descriptors):
-    """EMFILE at the first record: the program goes on, and the log begins when descriptors are free."""
+    """EMFILE at the first record: the log begins when descriptors are free."""
     take, give = no_descriptors
     place = Home(home)
     writer = Writer(place)
@@ -174,12 +175,12 @@ def test_a_read_only_disk_costs_the_records_only(small_disk):
     writer = Writer(place, rotate_bytes=500)
     write(writer, "before")
     writer.close()
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    subprocess.run([MOUNT, "-o", "remount,ro", str(small_disk)], check=True)
     try:
         for _ in range(20):
             write(writer, "x" * 100)
     finally:
-        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+        subprocess.run([MOUNT, "-o", "remount,rw", str(small_disk)], check=True)
     time.sleep(0.11)
     write(writer, "after")
     writer.close()
@@ -189,7 +190,7 @@ def test_a_read_only_disk_costs_the_records_only(small_disk):
 
 
 def test_a_home_that_is_deleted_is_noticed(home):
-    """What went into the deleted file counts as lost, and within a second records are kept again."""
+    """What the deleted file held counts as lost, and within a second records are kept again."""
     place = Home(home)
     writer = Writer(place)
     offered = 0

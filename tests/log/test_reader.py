@@ -1,12 +1,12 @@
-"""Whole lines are read and nothing else, whatever state a crash or another program left the file in."""
+"""Whole lines are read and nothing else, whatever state a crash left the file in."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from logs import body, messages, paths, records, write
+
 from whence.log import reader
 from whence.log.home import Home
 from whence.log.reader import Problem
@@ -38,20 +38,19 @@ def test_a_log_cut_anywhere_reads_exactly_the_whole_records(tmp_path):
 
 
 def test_every_crash_state_reads_what_was_synced_and_no_phantoms(tmp_path):
-    """A synced prefix survives; behind it come whole or cut lines, or zeros the file system left."""
+    """A synced prefix survives; behind it come whole or cut lines, or zeros."""
     lines = [b'{"v":1,"seq":%d,%b\n' % (n, body(f"m{n}")[1:]) for n in range(1, 21)]
     whole = b"".join(lines)
     ends = [len(b"".join(lines[:n])) for n in range(21)]
     names = [f"m{n}" for n in range(1, 21)]
-    states = 0
     path = tmp_path / "log"
+    # What was synced is a prefix of what is there, so a cut at every byte covers every synced part.
+    for cut in range(len(whole) + 1):
+        for zeros in (0, 512):
+            found, _ = read(path, whole[:cut] + bytes(zeros))
+            assert found == names[: sum(end <= cut for end in ends[1:])]
+    # A hole: what came after the synced part was not written, though the file has its length.
     for synced in range(21):
-        for cut in range(ends[synced], len(whole) + 1, 7):
-            for zeros in (0, 1, 512):
-                states += 1
-                found, _ = read(path, whole[:cut] + bytes(zeros))
-                assert found == names[: sum(end <= cut for end in ends[1:])]
-        # A hole: what came after the synced part was not written, though the file has its length.
         for hole in (1, len(lines[0]), 700):
             begin = ends[synced]
             left = whole[begin + hole :]
@@ -59,7 +58,6 @@ def test_every_crash_state_reads_what_was_synced_and_no_phantoms(tmp_path):
             assert found[:synced] == names[:synced]
             assert set(found) <= set(names)
             assert len(found) == len(set(found))
-    assert states > 5_000
 
 
 @pytest.mark.parametrize(
@@ -97,7 +95,9 @@ def test_a_damaged_log_gives_its_good_lines(tmp_path, content, expected, problem
     assert len(places) == problems
 
 
-@given(st.lists(st.sampled_from([*GOOD, b"junk\n", b"\n", b"\x00\n", b"\r\n", b"{}\n"]), max_size=12))
+@given(
+    st.lists(st.sampled_from([*GOOD, b"junk\n", b"\n", b"\x00\n", b"\r\n", b"{}\n"]), max_size=12)
+)
 def test_good_lines_are_read_between_any_others(tmp_path_factory, lines):
     """In order, each as often as it stands there."""
     path = tmp_path_factory.mktemp("log") / "log"
@@ -149,7 +149,9 @@ def test_a_line_is_found_by_its_offset(place):
 def test_a_foreign_writer_may_leave_out_what_only_we_need(tmp_path):
     """No `seq`, no id, another form of time: it is a record."""
     path = tmp_path / "log"
-    path.write_bytes(b'{"v":1,"kind":"event","ts":"2026-01-01 00:00:00+01:00","run":"r","message":"m"}\n')
+    path.write_bytes(
+        b'{"v":1,"kind":"event","ts":"2026-01-01 00:00:00+01:00","run":"r","message":"m"}\n'
+    )
 
     assert records(path)[0].message == "m"
 

@@ -24,7 +24,7 @@ def commands():
             yield from ((f"{name} {inner}", one) for inner, one in command.commands.items())
 
 
-@pytest.mark.parametrize(("name", "command"), list(commands()), ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "command"), list(commands()), ids=str)
 def test_every_command_and_option_is_documented(name, command):
     """Each command has a section with its usage, and its options stand in it."""
     section = PAGE.split(f"\n## whence {name.split()[0]}\n", 1)[1].split("\n## ", 1)[0]
@@ -43,7 +43,7 @@ def test_every_command_and_option_is_documented(name, command):
     assert f"whence {name}" in section
 
 
-@pytest.mark.parametrize(("name", "command"), list(commands()), ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "command"), list(commands()), ids=str)
 def test_every_command_and_option_has_help(name, command):
     """Help says what each command and each option does."""
     silent = [

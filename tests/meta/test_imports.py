@@ -33,7 +33,9 @@ def third_party(modules: dict[str, str | None]) -> list[str]:
     return [
         name
         for name, file in modules.items()
-        if file is not None and file.startswith(site) and name.partition(".")[0] not in {"whence", "msgspec"}
+        if file is not None
+        and file.startswith(site)
+        and name.partition(".")[0] not in {"whence", "msgspec"}
     ]
 
 
@@ -47,13 +49,13 @@ def test_importing_whence_is_cheap():
 
 @pytest.mark.parametrize("package", ["store", "query", "exports", "cli", "ingest", "analysis"])
 def test_recording_needs_nothing_of_reading(package, home):
-    """A program that records everything loads no third-party package and no module of the read side."""
+    """A program that only records loads no third-party package and nothing of the read side."""
     program = """
 whence.configure(sys.argv[1])
 with whence.run("r", n=float("nan")) as run, whence.tool("t", input=[1] * 50_000) as tool:
     tool.set(output=object())
     run.decide("d", 1)
-    run.record_generation(messages=[{"role": "user", "content": "x" * 5000}], usage={"prompt_tokens": 1})
+    run.record_generation(messages=[{"content": "x" * 5000}], usage={"prompt_tokens": 1})
 whence.flush()
 """
     modules = imported(program, str(home))

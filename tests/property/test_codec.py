@@ -1,4 +1,4 @@
-"""A record survives the way into a line and back, whatever it holds, and no line breaks the reader."""
+"""A record survives the way into a line and back, and no line breaks the reader."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from records import JSON, KINDS, TEXTS, UNKNOWN, records
+
 from whence.errors import RecordError
 from whence.record import codec
 from whence.record.decision import Decision

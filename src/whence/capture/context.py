@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
+    from whence.capture.noop import NoOp
     from whence.capture.scopes import Scope
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-current_scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("whence_scope", default=None)
+current_scope: contextvars.ContextVar[Scope | NoOp | None] = contextvars.ContextVar("whence_scope", default=None)
 
 copy_context = contextvars.copy_context
 

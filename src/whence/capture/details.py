@@ -6,7 +6,7 @@ form that is not known is kept as a value rather than dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
@@ -47,7 +47,7 @@ _number = values.number
 def mapping(value: Any, put: Put) -> dict[str, Any]:
     """Return a mapping's clean copy; anything that is no mapping with text keys under the key `value`."""
     clean = values.clean(value, put)
-    if isinstance(clean, dict) and clean.get(_MARK, "pairs") == "pairs":
+    if isinstance(clean, dict) and cast("dict[str, Any]", clean).get(_MARK, "pairs") == "pairs":
         return cast("dict[str, Any]", clean)
     return {"value": clean}
 
@@ -95,9 +95,22 @@ def _within_64_bits(value: int) -> int | None:
 
 def id_of(thing: Any) -> str:
     """Return the id of a run, span or record, or the text itself."""
-    if isinstance(thing, str):
+    if type(thing) is str:
         return thing
-    return _text(getattr(thing, "id", thing))
+    try:
+        return _text(getattr(thing, "id", thing))
+    except Exception:  # noqa: BLE001 - asking a user's object for anything runs the user's code
+        return _text(thing)
+
+
+def _find_mapping(value: Any) -> dict[Any, Any] | None:
+    """Return a mapping as a dict; None for anything else, or if it cannot be read."""
+    if type(value) is dict:
+        return cast("dict[Any, Any]", value)
+    try:
+        return dict(cast("Mapping[Any, Any]", value)) if isinstance(value, Mapping) else None
+    except Exception:  # noqa: BLE001 - as in `id_of`
+        return None
 
 
 def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> list[Any]:
@@ -106,19 +119,23 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
     An option counts as chosen when it says so, or when its name equals what was decided.
     """
     if type(chosen) is not str:  # comparing with an object of the user's may raise, or not give a boolean
-        chosen = _text(chosen) if isinstance(chosen, (str, int, float, Enum)) else None
-    if isinstance(given, Mapping):
-        pairs = cast("Mapping[Any, Any]", given).items()
-        return [Option(_text(k), probability=_number(v), chosen=_text(k) == chosen) for k, v in pairs]
+        chosen = _text(chosen) if issubclass(type(chosen), (str, int, float, Enum)) else None
+    pairs = None if type(given) is list else _find_mapping(given)
+    if pairs is not None:
+        return [
+            Option(_text(k), probability=_number(v), chosen=_text(k) == chosen) for k, v in pairs.items()
+        ]
     made: list[Any] = []
-    for item in given if type(given) is list else _items(given):
+    items = cast("list[Any]", given) if type(given) is list else _items(given)
+    for item in items:
         if type(item) is dict and len(item) == 2:  # noqa: PLR2004 - a name and a reason: what most callers give
             name, reason = item.get("name"), item.get("reason_rejected")
             if type(name) is str and type(reason) is str and name != chosen:
                 made.append(item)  # it has the form of an Option already
                 continue
-        if isinstance(item, Mapping):
-            made.append(_option(cast("Mapping[str, Any]", item), chosen, put))
+        fields = None if type(item) is str else _find_mapping(item)
+        if fields is not None:
+            made.append(_option(fields, chosen, put))
         else:
             name = item if type(item) is str else _text(item)
             made.append(Option(name, chosen=name == chosen))
@@ -141,19 +158,27 @@ def _option(item: Mapping[str, Any], chosen: Any, put: Put) -> Option:
         probability=None if probability is None else _number(probability),
         score=None if score is None else _number(score),
         reason_rejected=None if reason is None else _text(reason),
-        chosen=name == chosen if says_chosen is None else bool(says_chosen),
+        chosen=name == chosen if says_chosen is None else truth(says_chosen),
         attributes=others,
     )
 
 
+def truth(value: Any) -> bool:
+    """Return `value` as a boolean; False for what will not be one."""
+    try:
+        return bool(value)
+    except Exception:  # noqa: BLE001 - as in `id_of`; an array, too, has no one truth
+        return False
+
+
 def factors(given: Sequence[Any] | Mapping[str, Any], put: Put) -> list[dict[str, Any]]:
     """Return factors given as mappings or as `{name: weight}`, each with its contribution."""
-    items = given if type(given) is list else _items(given)
-    if isinstance(given, Mapping):
-        items = [{"name": k, "weight": v} for k, v in cast("Mapping[Any, Any]", given).items()]
+    weights = None if type(given) is list else _find_mapping(given)
+    items = _items(given) if weights is None else [{"name": k, "weight": v} for k, v in weights.items()]
     made: list[dict[str, Any]] = []
     for item in items:
-        factor = mapping(item if isinstance(item, Mapping) else {"name": _text(item)}, put)
+        fields = _find_mapping(item)
+        factor = mapping({"name": _text(item)} if fields is None else fields, put)
         normal, weight = _number(factor.get("normalized_value")), _number(factor.get("weight"))
         if normal is not None and weight is not None and factor.get("contribution") is None:
             factor = {**factor, "contribution": normal * weight}
@@ -220,10 +245,11 @@ def error_field(given: Any, put: Put) -> dict[str, Any] | None:
     """Return an error given as exception, text or mapping."""
     if given is None:
         return None
-    if isinstance(given, BaseException):
+    if issubclass(type(given), BaseException):
         return error(given)
-    if isinstance(given, Mapping):
-        return mapping(given, put)
+    fields = _find_mapping(given)
+    if fields is not None:
+        return mapping(fields, put)
     return {"type": "error", "message": _text(given)}
 
 
@@ -294,7 +320,7 @@ def _set_mapping(made: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _set_media(made: dict[str, Any], key: str, value: Any) -> None:
-    items = cast("list[Any]", value) if isinstance(value, (list, tuple)) else [value]
+    items = cast("list[Any]", value) if type(value) in (list, tuple) else [value]
     made[key] = [mapping(item, emit.put_blob) for item in items]
 
 
@@ -363,7 +389,7 @@ def _rest_of_tool_call(fields: dict[str, Any], put: Put) -> dict[str, Any]:
     pop = fields.pop
     cache_hit, cache_key = pop("cache_hit", None), pop("cache_key", None)
     return {
-        "cache_hit": None if cache_hit is None else bool(cache_hit),
+        "cache_hit": None if cache_hit is None else truth(cache_hit),
         "cache_key": None if cache_key is None else _text(cache_key),
         "retry_count": whole_number(pop("retry_count", None)),
         "rate_limit_delay_ms": _number(pop("rate_limit_delay_ms", None)),

@@ -239,16 +239,8 @@ def _write_shared(
         else:
             one = written[name] = seen.value((name,), _value_text(value), fragments)
             refers = refers or type(one) is dict
-    record = kind(**fields, **written)
-    try:
-        body = _encode(record)
-        fits = len(body) <= _INLINE_BYTES
-    except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        fits = False
-    if not fits:
-        raw = frozenset(name for name, value in written.items() if type(value) is not str)
-        body = _encode_carefully(record, raw=raw)
-    place = writer.append(body, now_ns, record.run, seen.serial if refers else 0)
+    body = _encode_written(kind(**fields, **written), written)
+    place = writer.append(body, now_ns, fields["run"], seen.serial if refers else 0)
     if place == REFUSED:
         return False
     if place >= 0 and fragments:
@@ -258,6 +250,19 @@ def _write_shared(
         if serial == seen.serial:
             seen.remember(offset, fragments)
     return True
+
+
+def _encode_written(record: Record, written: dict[str, Any]) -> bytes:
+    """Return the body of a record of which the fields in `written` hold JSON text, unless they are texts."""
+    body = b""
+    try:
+        body = _encode(record)
+    except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        pass  # the careful path finds out which field it is
+    if 0 < len(body) <= _INLINE_BYTES:
+        return body
+    raw = frozenset(name for name, value in written.items() if type(value) is not str)
+    return _encode_carefully(record, raw=raw)
 
 
 def _value_text(value: Any) -> bytes:
@@ -337,16 +342,15 @@ def _encode_carefully(record: Record, raw: frozenset[str] = frozenset()) -> byte
 def _kept(name: str, value: Any, *, typed_text: bool, whole: dict[str, Any]) -> Any:
     if isinstance(value, str) and typed_text:
         kept = values.settle(value, _store)
-        if isinstance(kept, str):
-            return kept
-        whole[name] = kept
-        return _preview(value)
+        if not isinstance(kept, str):
+            whole[name], kept = kept, _preview(value)
+        return kept
     if name == "messages":
         return [_shrink(item) for item in cast("list[Any]", value)]
     if name in _TEXTS_INSIDE:
         return _kept_texts(name, value, whole)
     if name == "usage":
-        return {key: _shrink(item) for key, item in value.items()}
+        return {key: _shrink(item) for key, item in cast("dict[str, Any]", value).items()}
     kept = _shrink(value)
     if isinstance(value, list) and not isinstance(kept, list):  # a list field has to stay a list
         whole[name] = kept
@@ -447,9 +451,11 @@ def _redacted_marker(marker: dict[str, Any], path: str) -> Any:
     if form == "object":
         shown = {key: _redacted_text(marker[key], path) for key in ("repr", "problem") if key in marker}
         return marker | {key: values.encodable(text) for key, text in shown.items()}
-    held = marker.get(_HELD)
-    if held is None:
-        return marker
+    return _redacted_blob(marker, path) if _HELD in marker else marker
+
+
+def _redacted_blob(marker: dict[str, Any], path: str) -> Any:
+    held: bytes = marker[_HELD]
     if marker["encoding"] == "text":
         return _redacted_text(held.decode("utf-8", "surrogatepass"), path)
     text = held.decode("utf-8", "surrogateescape")  # a secret may stand in bytes too

@@ -35,7 +35,7 @@ def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
 
     Text that UTF-8 cannot encode is found later, when it is encoded.
     """
-    kind = type(value)
+    kind: type[Any] = type(value)
     if kind is str or kind is bool or value is None:
         return True
     if kind is int:
@@ -83,7 +83,7 @@ def number(value: Any) -> float | int | None:
     """Return `value` as a finite number, or None for anything that is none (NaN included)."""
     if type(value) is float and value - value == 0:  # noqa: PLR0124
         return value
-    if isinstance(value, bool) or value is None:
+    if value is None or value is True or value is False:
         return None
     if type(value) is int and INT_MIN <= value <= INT_MAX:
         return value
@@ -148,7 +148,7 @@ def _scalar(value: Any, put: Put, depth: int, above: set[int]) -> Any:  # noqa: 
         plain_float = float.__float__(value)
         return plain_float if codec.is_finite_number(plain_float) else values.of_float(plain_float)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return put(bytes(value), "bytes", "")
+        return put(bytes(cast("bytes", value)), "bytes", "")
     if isinstance(value, (_dt.datetime, _dt.date, _dt.time)):
         return value.isoformat()
     if isinstance(value, (Decimal, UUID)):
@@ -169,7 +169,7 @@ def _container(value: Any, put: Put, depth: int, above: set[int]) -> Any:
     if isinstance(value, msgspec.Struct):
         fields = {name: getattr(value, name) for name in value.__struct_fields__}
         return _mapping(fields, put, depth, above)
-    if hasattr(type(value), "__dataclass_fields__"):
+    if hasattr(cast("type[Any]", type(value)), "__dataclass_fields__"):
         import dataclasses  # noqa: PLC0415 - whoever has a dataclass has paid for it
 
         fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
@@ -218,7 +218,7 @@ def _is_encodable(value: str) -> bool:
 
 
 def _object(value: Any, problem: str | None) -> dict[str, Any]:
-    kind = type(value)
+    kind: type[Any] = type(value)
     try:
         shown = repr(value)[:MAX_REPR_CHARS]
     except Exception as error:  # noqa: BLE001 - the user's __repr__ may do anything

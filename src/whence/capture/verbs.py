@@ -78,7 +78,7 @@ class Verbs:
         number = _new_number(now)
         try:
             body = _DECISION.body(
-                                name=name if type(name) is str else _text(name),
+                name=name if type(name) is str else _text(name),
                 what=what if type(what) is str else _clean(what, _put),
                 why=why if type(why) is str else _text(why),
                 confidence=confidence if confidence is None else _number(confidence),
@@ -114,7 +114,7 @@ class Verbs:
         if given is None and normal is not None and weighed is not None:
             given = normal * weighed
         body = _FACTOR.body(
-                        name=_text(name),
+            name=_text(name),
             raw_value=_clean(raw_value, _put),
             normalized_value=normal,
             weight=weighed,
@@ -148,13 +148,13 @@ class Verbs:
         now = _wall()
         number = _new_number(now)
         body = _SOURCE.body(
-                        source_type=_text(source_type),
+            source_type=_text(source_type),
             source_key=_text(source_key),
             records_used=details.whole_number(records_used),
             freshness_s=_number(freshness_seconds),
             quality=_number(quality),
             scores=None if scores is None else details.mapping(scores, _put),
-            kept=bool(kept),
+            kept=kept if kept is True else details.truth(kept),
             reason=None if reason is None else _text(reason),
             sample_ids=None if sample_ids is None else details.texts(sample_ids),
             digest=None if digest is None else _text(digest),
@@ -187,15 +187,18 @@ class Verbs:
         result, limit = _number(value), _number(threshold)
         if passed is None and result is not None and limit is not None:
             passed = result >= limit
-        if number is None and value is not None:
-            attributes = {**attributes, "value": value}  # no number JSON can hold: kept as what it is
+        if result is None and value is not None:
+            attributes = {
+                **attributes,
+                "value": value,
+            }  # no number JSON can hold: kept as what it is
         body = _SCORE.body(
-                        name=_text(name),
+            name=_text(name),
             value=result,
             target=None if target is None else _text(target),
             scale=None if scale is None else _text(scale),
             threshold=limit,
-            passed=None if passed is None else bool(passed),
+            passed=None if passed is None else details.truth(passed),
             feedback=_text(feedback),
             by=None if by is None else _text(by),
             iteration=details.whole_number(iteration),
@@ -224,7 +227,7 @@ class Verbs:
         now = _wall()
         number = _new_number(now)
         body = _OUTPUT.body(
-                        output_id=_text(id),
+            output_id=_text(id),
             output_kind=_text(kind),
             summary=_text(summary),
             value=value if type(value) is str else _clean(value, _put),
@@ -271,11 +274,11 @@ class Verbs:
         now = _wall()
         number = _new_number(now)
         body = _LINK.body(
-                        link_kind=_text(kind),
+            link_kind=_text(kind),
             source=earlier,
             target=later,
             confidence=_number(confidence),
-            inferred=bool(inferred),
+            inferred=details.truth(inferred),
             attributes=details.attributes(attributes, _put) if attributes else None,
         )
         _point(self, _LINK, body, now, number)
@@ -287,7 +290,7 @@ class Verbs:
         now = _wall()
         number = _new_number(now)
         body = _EVENT.body(
-                        message=_text(message),
+            message=_text(message),
             level=_text(level),
             data=details.attributes(data, _put) if data else None,
         )
@@ -307,7 +310,7 @@ class Verbs:
         number = _new_number(now)
         target = self.span_id or self.run_id
         body = _ANNOTATION.body(
-                        target=target,
+            target=target,
             flag=_text(reason),
         )
         _point(self, _ANNOTATION, body, now, number)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from whence._version import __version__
-from whence.cli.common import shared_options
+from whence.cli.common import with_shared_options
 from whence.errors import WhenceError
 
 if TYPE_CHECKING:
@@ -127,12 +127,12 @@ def _silence_stdout() -> None:
         return
 
 
+@with_shared_options
 @click.group(
     cls=Whence,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`whence COMMAND --help` says more. Start with `whence demo`.",
 )
 @click.version_option(__version__, prog_name="whence", message="%(prog)s %(version)s")
-@shared_options
 def cli() -> None:
     """Know why your AI said that: ask what was recorded, and look after it."""

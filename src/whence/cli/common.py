@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from whence.log.home import Home
     from whence.query.reader import Reader
 
-P = ParamSpec("P")
-R = TypeVar("R")
+C = TypeVar("C", bound=click.Command)
 
 _KEY = "whence"
 
@@ -40,31 +38,30 @@ def choices() -> Choices:
     return cast("Choices", meta.setdefault(_KEY, Choices()))
 
 
-def shared_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Give a command `--home`, `--json` and `--debug`."""
-    for option in (
-        click.option(
-            "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
-        ),
-        click.option(
-            "--json",
-            is_flag=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_note_json,
-            help="Print one JSON document.",
-        ),
-        click.option(
-            "--home",
+def with_shared_options(made: C) -> C:
+    """Return a command with `--home`, `--json` and `--debug` behind its own options."""
+    made.params += [
+        click.Option(
+            ["--home"],
             metavar="PATH",
             expose_value=False,
             is_eager=True,
             callback=_note_home,
             help="The home folder; else WHENCE_HOME, else ./.whence.",
         ),
-    ):
-        function = option(function)
-    return function
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_note_json,
+            help="Print one JSON document.",
+        ),
+        click.Option(
+            ["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."
+        ),
+    ]
+    return made
 
 
 def _note_home(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
@@ -77,15 +74,11 @@ def _note_json(_context: click.Context, _parameter: click.Parameter, value: bool
         choices().json = True
 
 
-def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Return a decorator that makes a function a command with the shared options."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        @functools.wraps(function)
-        def run(*arguments: Any, **keywords: Any) -> Any:
-            return function(*arguments, **keywords)
-
-        return click.command(name, **settings)(shared_options(run))
+        return with_shared_options(click.command(name)(function))
 
     return decorate
 

@@ -39,7 +39,6 @@ _STYLES = {
     "ok": "green",
     "passed": "green",
     "kept": "green",
-    "yes": "green",
     "running": "cyan",
     "failed": "bold red",
     "error": "bold red",
@@ -47,6 +46,7 @@ _STYLES = {
     "incomplete": "yellow",
     "cancelled": "yellow",
     "warning": "yellow",
+    "flagged": "yellow",
     "note": "cyan",
 }
 """The colour of a word in a column of states."""

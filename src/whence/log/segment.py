@@ -88,7 +88,7 @@ def create(home: Home, name: SegmentName, *, sync: bool = False) -> int:
         unnamed.rename(path)
         if sync:
             _sync_names(home, path.parent)
-    except OSError:
+    except BaseException:  # an interrupt, too, leaves nothing behind
         if fd >= 0:
             os.close(fd)
             unnamed.unlink(missing_ok=True)

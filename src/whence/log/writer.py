@@ -166,8 +166,10 @@ class Writer:
                 return NOT_WRITTEN
             except BaseException:
                 # An interrupt may have struck between the write and the count of it: the segment's end is not known any more.
-                self._abandon()
-                self._busy = False
+                try:
+                    self._abandon()
+                finally:
+                    self._busy = False
                 raise
             self._busy = False
             return self.serial << _OFFSET_BITS | offset
@@ -207,8 +209,10 @@ class Writer:
                     self._busy = False
                 return
             except BaseException:
-                self._abandon()
-                self._busy = False
+                try:
+                    self._abandon()
+                finally:
+                    self._busy = False
                 raise
             self._busy = False
 
@@ -289,10 +293,10 @@ class Writer:
         from whence.log import segment  # noqa: PLC0415 - loaded already, by `__init__`
 
         self._leave_segment()
-        serial = self.serial + 1
+        self.serial += 1  # also if this fails or is interrupted: no name is tried twice
         day = segment.today(now_ns)
-        self._fd = segment.create(self.home, segment.SegmentName(day, self._name, serial), sync=self._syncs)
-        self.serial, self._size, self._full_at = serial, 0, self._rotate_bytes
+        self._fd = segment.create(self.home, segment.SegmentName(day, self._name, self.serial), sync=self._syncs)
+        self._size, self._full_at = 0, self._rotate_bytes
         self._day_end_ns = (now_ns // _DAY_NS + 1) * _DAY_NS
 
     def _leave_segment(self) -> None:
@@ -307,8 +311,8 @@ class Writer:
             os.close(fd)
 
     def _forget_segment(self) -> int:
+        self._full_at = -1  # first: should an interrupt strike here, the next record opens a new segment
         fd, self._fd = self._fd, -1
-        self._full_at = -1
         self._written_before += self._seq - self._gaps
         self._seq = self._size = self._gaps = 0
         return fd

@@ -217,10 +217,15 @@ def walk(
 class Names:
     """What ids stand for, looked up once each."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, known: find.Found | None = None) -> None:
         self._store = store
         self._rows: dict[str, Mapping[str, Sequence[r.Row]]] = {}
         self._found: dict[str, find.Found | None] = {}
+        if known is not None:
+            self._rows[known.run] = known.rows
+            # Thousands of spans are asked about together, which is no reason for thousands of look-ups.
+            for row in known.rows.get("spans", ()):
+                self._found[row.id] = find.Found(known.run, "spans", row, known.rows)
 
     def found(self, any_id: str) -> find.Found | None:
         """Return what an id stands for, None if nothing here has it."""

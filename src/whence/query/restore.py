@@ -135,7 +135,7 @@ def to_plain(row: msgspec.Struct, *, sparse: bool = True) -> dict[str, Any]:
         value = getattr(row, name)
         if sparse and (value is None or (isinstance(value, (str, list, dict)) and not value)):
             continue
-        plain[name] = to_json(to_plain(value) if isinstance(value, msgspec.Struct) else value)
+        plain[name] = to_json(value)
     return plain
 
 
@@ -153,7 +153,7 @@ def to_json(value: Any) -> Any:  # noqa: PLR0911 - one return a form
         return _mapping(cast("dict[Any, Any]", value))
     if isinstance(value, (list, tuple, set, frozenset)):
         return [to_json(item) for item in cast("list[Any]", value)]
-    return str(value)
+    return to_plain(value) if isinstance(value, msgspec.Struct) else str(value)
 
 
 def _mapping(mapping: dict[Any, Any]) -> Any:

@@ -187,7 +187,7 @@ def explain(store: Store, get_blob: restore.GetBlob, any_id: str) -> Why:
         if isinstance(subject, (r.SpanRow, r.PointRow))
         else scope.of_run(whole)
     )
-    names = lineage.Names(store)
+    names = lineage.Names(store, found)
     ancestors = _ancestors(store, names, found, part, whole.run)
     cited = {ancestor.edge.source for ancestor in ancestors if ancestor.distance == 1}
     stages = chain.stages_of(part, subject, cited)

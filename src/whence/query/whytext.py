@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _WIDTH = 100
 _NAME = 28
+_FIRST_STAGES = 10
+_LAST_STAGES = 30
 _CHOICES = 12
 _OPTIONS = 4
 _FACTORS = 5
@@ -39,8 +41,13 @@ _UNSURE = 0.6
 def lines_of(why: Why) -> list[str]:
     """Return the lines of a chain."""
     lines = _head(why)
-    for place, stage in enumerate(why.stages, 1):
-        lines += ["", *_stage(place, stage, why)]
+    numbered = list(enumerate(why.stages, 1))
+    skipped = numbered[_FIRST_STAGES:-_LAST_STAGES]
+    for place, stage in numbered:
+        if not skipped or place <= _FIRST_STAGES or place > len(numbered) - _LAST_STAGES:
+            lines += ["", *_stage(place, stage, why)]
+        elif place == skipped[0][0]:
+            lines += ["", f"and {_counted(len(skipped), 'more stage')} in between"]
     for title, part in (
         ("Came from", _ancestors(why)),
         ("Judged afterwards", _scores(why.verdicts)),
@@ -171,9 +178,14 @@ def _choice(choice: Choice) -> list[str]:
 
 
 def _chosen(what: object) -> str:
-    if isinstance(what, list) and all(isinstance(one, str) for one in cast("list[object]", what)):
-        return text.printable(", ".join(cast("list[str]", what)) or "nothing", 70)
-    return text.printable(what, 70)
+    # A choice of several things reads better as their names than as JSON.
+    return text.printable(_joined(what) or what, 70)
+
+
+def _joined(what: object) -> str:
+    several = cast("list[object]", what) if isinstance(what, list) else []
+    names = [one for one in several if isinstance(one, str)]
+    return ", ".join(names) if len(names) == len(several) else ""
 
 
 def _options(options: Sequence[dict[str, Any]]) -> list[str]:

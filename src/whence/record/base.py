@@ -1,7 +1,8 @@
 """The envelope every record shares: when it was made, in which run and span, and under which id.
 
-A record is one line of the log. It is frozen: a change is a new record. `v` and `seq` are given by the writer of the
-segment; everything else is set at capture and never again, so that replaying a log anywhere gives the same rows.
+A record is one line of the log. It is frozen: a change is a new record. `v` and `seq` are given by
+the writer of the segment; everything else is set at capture and never again, so that replaying a
+log anywhere gives the same rows.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from typing import Any
 import msgspec
 
 FORMAT_VERSION = 1
-"""The version this code writes. Older lines are upgraded when read; newer ones are read as far as they are known."""
+"""The version this code writes.
+
+Older lines are upgraded when read; newer ones are read as far as they are known.
+"""
 
 
 class Record(
@@ -33,7 +37,10 @@ class Record(
     ts: str
     """When it was recorded: RFC 3339, UTC, nanoseconds."""
     run: str
-    """Id of the run it belongs to: 32 hex digits. Empty only for a gap that no run can be blamed for."""
+    """Id of the run it belongs to.
+
+    32 hex digits. Empty only for a gap that no run can be blamed for.
+    """
     span: str | None = None
     """Id of the span it was recorded in, 16 hex digits; null at run level."""
     id: str = ""
@@ -41,4 +48,7 @@ class Record(
     stage: str | None = None
     """Name of the nearest enclosing span of kind `stage`."""
     extra: dict[str, Any] | None = msgspec.field(default=None, name="$extra")
-    """Keys that a newer or foreign writer put on the line. They are kept and written back as they were."""
+    """Keys that a newer or foreign writer put on the line.
+
+    They are kept and written back as they were.
+    """

@@ -1,8 +1,9 @@
 """Records to bytes and back, losing nothing that a line holds.
 
-`encode` gives one line of JSON without the line break; `decode` reads one. The fast path decodes straight into the struct of the
-line's kind. A line that does not fit - an older format, keys or a kind that this version does not know - takes the slow path: it is
-upgraded, its unknown keys are set aside in `extra`, and `encode` writes them back where they were.
+`encode` gives one line of JSON without the line break; `decode` reads one. The fast path decodes
+straight into the struct of the line's kind. A line that does not fit - an older format, keys or a
+kind that this version does not know - takes the slow path: it is upgraded, its unknown keys are set
+aside in `extra`, and `encode` writes them back where they were.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ KINDS: dict[str, type[Record]] = {
 _plain = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 encode_json = _encoder.encode
-"""Encode any JSON-ready value. A record comes out without `v` and `seq`, which the writer of the segment puts in front."""
+"""Encode any JSON-ready value.
+
+A record comes out without `v` and `seq`, which the writer of the segment puts in front.
+"""
 decode_json = _plain.decode
 """Decode any JSON text into plain Python data."""
 
@@ -84,7 +88,8 @@ def decode(line: bytes) -> AnyRecord:
     """Return the record on one line of a log.
 
     Raises:
-        RecordError: The line is not JSON, not an object, or lacks what a record of its kind must have.
+        RecordError: The line is not JSON, not an object, or lacks what a record of its kind must
+            have.
     """
     try:
         record = _decoder().decode(line)
@@ -133,14 +138,22 @@ def from_plain(plain: dict[str, Any]) -> AnyRecord:
 
 
 def _foreign(plain: dict[str, Any]) -> Foreign:
-    known = {name: plain[name] for name in ("v", "seq", "ts", "run", "span", "id", "stage") if name in plain}
-    return msgspec.convert({**known, "foreign_kind": plain["kind"], "$extra": plain, "kind": "foreign"}, Foreign)
+    known = {
+        name: plain[name]
+        for name in ("v", "seq", "ts", "run", "span", "id", "stage")
+        if name in plain
+    }
+    return msgspec.convert(
+        {**known, "foreign_kind": plain["kind"], "$extra": plain, "kind": "foreign"}, Foreign
+    )
 
 
 def _fold_record(kind: type[Record], plain: dict[str, Any]) -> dict[str, Any]:
     folded = _fold(kind, plain)
     if kind is Decision and isinstance(folded.get("options"), list):
-        folded["options"] = [_fold(Option, o) if isinstance(o, dict) else o for o in folded["options"]]
+        folded["options"] = [
+            _fold(Option, o) if isinstance(o, dict) else o for o in folded["options"]
+        ]
     if kind is Generation and isinstance(folded.get("usage"), dict):
         folded["usage"] = _fold(Usage, folded["usage"])
     return folded
@@ -166,7 +179,14 @@ def _shown(line: bytes) -> str:
 
 
 def is_finite_number(value: object) -> bool:
-    """Whether `value` is a number that JSON can hold exactly: a finite float or a 64-bit integer, not a boolean."""
+    """Whether `value` is a number that JSON can hold exactly.
+
+    A finite float or a 64-bit integer, not a boolean.
+    """
     if isinstance(value, float):
         return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool) and values.INT_MIN <= value <= values.INT_MAX
+    return (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and values.INT_MIN <= value <= values.INT_MAX
+    )

@@ -1,7 +1,8 @@
 """What models, tools and transformations did: one record a call.
 
-Tokens are kept twice: in disjoint buckets that can be added up, and word for word as the provider stated them, because providers
-disagree on whether reasoning or cached tokens are inside their totals. Null means nobody said; it is never 0.
+Tokens are kept twice: in disjoint buckets that can be added up, and word for word as the provider
+stated them, because providers disagree on whether reasoning or cached tokens are inside their
+totals. Null means nobody said; it is never 0.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from whence.record.base import Record
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Tokens of one model call in buckets that do not overlap. Their sum is what the call consumed."""
+    """Tokens of one model call in buckets that do not overlap.
+
+    Their sum is what the call consumed.
+    """
 
     input_uncached: int | None = None
     """Input tokens read at full price."""
@@ -27,7 +31,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     reasoning: int | None = None
     """Output tokens spent on reasoning that is not part of the answer."""
     modalities: dict[str, int] | None = None
-    """Tokens by modality, such as `input_image` or `output_audio`; a second view of the buckets, not to be added."""
+    """Tokens by modality, such as `input_image` or `output_audio`.
+
+    A second view of the buckets, not to be added.
+    """
     stated: dict[str, Any] | None = None
     """The provider's own usage object, verbatim."""
     extra: dict[str, Any] | None = msgspec.field(default=None, name="$extra")
@@ -54,7 +61,10 @@ class Generation(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False
     prompt_version: str | None = None
     """Version of the prompt used."""
     prompt_template: str | dict[str, Any] | None = None
-    """The template before its variables were filled in; a reference where the segment holds it already."""
+    """The template before its variables were filled in.
+
+    A reference where the segment holds it already.
+    """
     messages: list[Any] | None = None
     """What was sent. A history that was sent before is written once and referred to."""
     output: Any = None
@@ -122,7 +132,9 @@ class ToolCall(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, 
     """Whatever else the user said about it."""
 
 
-class Transformation(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="transformation"):
+class Transformation(
+    Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="transformation"
+):
     """Data was changed from one shape into another."""
 
     name: str

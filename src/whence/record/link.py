@@ -1,7 +1,8 @@
 """Typed edges between things, always from the earlier to the later one.
 
-A `retry_of` edge points from the original to the retry, although the name reads the other way round: one direction for every
-kind makes lineage a single walk. Source: requirement document 2 and DESIGN 3.
+A `retry_of` edge points from the original to the retry, although the name reads the other way
+round: one direction for every kind makes lineage a single walk. Source: requirement document 2 and
+DESIGN 3.
 """
 
 from __future__ import annotations

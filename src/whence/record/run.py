@@ -1,6 +1,9 @@
-"""One execution of a user's pipeline: how it began, how it ended, and what was learned about it on the way.
+"""One execution of a user's pipeline.
 
-A run that started and never ended is one whose writer died: readers mark it `incomplete`, nobody rewrites it.
+How it began, how it ended, and what was learned about it on the way.
+
+A run that started and never ended is one whose writer died: readers mark it `incomplete`, nobody
+rewrites it.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ from typing import Any
 from whence.record.base import Record
 
 
-class RunStarted(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="run_started"):
+class RunStarted(
+    Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="run_started"
+):
     """A run began."""
 
     name: str
@@ -55,7 +60,10 @@ class RunEnded(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, 
 
 
 class Update(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="update"):
-    """Something more became known about an open run (`span` null) or span: written when it is said, not at the end."""
+    """Something more became known about an open run (`span` null) or span.
+
+    Written when it is said, not at the end.
+    """
 
     attributes: dict[str, Any] | None = None
     """Attributes to add; a later value replaces an earlier one of the same key."""
@@ -74,4 +82,7 @@ class Update(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, ta
     algorithm: str | None = None
     """The method used."""
     fields: dict[str, Any] | None = None
-    """Fields of the start record that became known later: `external_id`, `user`, `session` and the like."""
+    """Fields of the start record that became known later.
+
+    `external_id`, `user`, `session` and the like.
+    """

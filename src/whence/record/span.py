@@ -1,7 +1,7 @@
 """One timed step inside a run: its place in the tree, what went in and what came out.
 
-A span of kind `tool` or `generation` ends with the record of its call; a `span_ended` follows only where there is more to say: an exception, or
-a status set after the call.
+A span of kind `tool` or `generation` ends with the record of its call; a `span_ended` follows only
+where there is more to say: an exception, or a status set after the call.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ SPAN_KINDS = (
 """The kinds readers know. Another kind is kept as it is."""
 
 
-class SpanStarted(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="span_started"):
+class SpanStarted(
+    Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="span_started"
+):
     """A span began. Its own id is `span`."""
 
     name: str

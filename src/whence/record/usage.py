@@ -1,14 +1,16 @@
 """Turns a provider's own usage object into buckets that do not overlap, without inventing a number.
 
-Comes in: what the provider stated, under its own names. Goes out: `Usage` with the buckets that follow from it and the
-statement itself, verbatim. Providers disagree on what is inside what:
+Comes in: what the provider stated, under its own names. Goes out: `Usage` with the buckets that
+follow from it and the statement itself, verbatim. Providers disagree on what is inside what:
 
-- OpenAI (Chat Completions and Responses): cached tokens are inside the input, reasoning tokens inside the output.
+- OpenAI (Chat Completions and Responses): cached tokens are inside the input, reasoning tokens
+  inside the output.
 - Anthropic: `input_tokens` excludes cached tokens, which are stated apart as read and written.
-- Gemini: `thoughts_token_count` is outside `candidates_token_count`; `cached_content_token_count` is inside the prompt,
-  `tool_use_prompt_token_count` beside it.
+- Gemini: `thoughts_token_count` is outside `candidates_token_count`; `cached_content_token_count`
+  is inside the prompt, `tool_use_prompt_token_count` beside it.
 
-A form that is not known gives no buckets, only `stated`. Source: the providers' API references, and requirement document 4.
+A form that is not known gives no buckets, only `stated`. Source: the providers' API references, and
+requirement document 4.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from typing import Any, cast
 from whence.record.generation import Usage
 
 _BUCKETS = frozenset({"input_uncached", "cache_read", "cache_write", "output_visible", "reasoning"})
-_GEMINI = frozenset({"prompt_token_count", "promptTokenCount", "candidates_token_count", "candidatesTokenCount"})
+_GEMINI = frozenset(
+    {"prompt_token_count", "promptTokenCount", "candidates_token_count", "candidatesTokenCount"}
+)
 _ANTHROPIC = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens"})
 _OPENAI = frozenset({"prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"})
 _LIMIT = 2**63
@@ -41,7 +45,9 @@ def from_stated(stated: Any, provider: str | None = None) -> Usage:
         return _ours(given)
     if not _GEMINI.isdisjoint(given):
         return _gemini(given, verbatim)
-    if not _ANTHROPIC.isdisjoint(given) or (provider is not None and "anthropic" in provider.lower()):
+    if not _ANTHROPIC.isdisjoint(given) or (
+        provider is not None and "anthropic" in provider.lower()
+    ):
         return _anthropic(given, verbatim)
     if not _OPENAI.isdisjoint(given):
         return _openai(given, verbatim)
@@ -54,7 +60,9 @@ def _ours(given: Mapping[str, Any]) -> Usage:
     if isinstance(modalities, Mapping):
         stated_counts = cast("Mapping[str, Any]", modalities).items()
         counts = {key: n for key, value in stated_counts if (n := _count(value)) is not None}
-    others = {k: v for k, v in given.items() if k not in _BUCKETS and k not in {"stated", "modalities"}}
+    others = {
+        k: v for k, v in given.items() if k not in _BUCKETS and k not in {"stated", "modalities"}
+    }
     return Usage(
         **{key: _count(given.get(key)) for key in _BUCKETS},
         modalities=counts or None,

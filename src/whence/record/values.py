@@ -1,19 +1,22 @@
 """How values that JSON cannot hold are written, and how they are read back.
 
-A *marker value* is an object with the key `$whence`, which names its form. Capture makes markers, readers undo them:
+A *marker value* is an object with the key `$whence`, which names its form. Capture makes markers,
+readers undo them:
 
     {"$whence": "float", "value": "nan"}                 not-a-number and infinities
     {"$whence": "int", "value": "9223372036854775808"}   integers beyond 64 bits with sign
-    {"$whence": "text", "value": "..", "base64": ".."}   text with lone surrogates: readable form, exact bytes
-    {"$whence": "pairs", "value": [[key, value], ..]}    a mapping with keys that are not text, or that uses our key
-    {"$whence": "object", "type": "..", "repr": ".."}    an object of the user's that no rule covers
-    {"$whence": "cycle"}                                 a container inside itself
-    {"$whence": "deep", "repr": ".."}                    what lies deeper than the depth limit
-    {"$whence": "blob", "sha256": "..", ..}              kept in a file of its own; see `whence.log.blobs`
-    {"$whence": "same", "at": [..], "sha256": ".."}      written before in this segment; see `whence.log.resolve`
-    {"$whence": "withheld", "why": ".."}                 content that was not to be kept: only its size and type are
+    {"$whence": "text", "value": "..", "base64": ".."}   text with lone surrogates: readable form,
+    exact bytes {"$whence": "pairs", "value": [[key, value], ..]}    a mapping with keys that are
+    not text, or that uses our key {"$whence": "object", "type": "..", "repr": ".."}    an object of
+    the user's that no rule covers {"$whence": "cycle"}                                 a container
+    inside itself {"$whence": "deep", "repr": ".."}                    what lies deeper than the
+    depth limit {"$whence": "blob", "sha256": "..", ..}              kept in a file of its own; see
+    `whence.log.blobs` {"$whence": "same", "at": [..], "sha256": ".."}      written before in this
+    segment; see `whence.log.resolve` {"$whence": "withheld", "why": ".."}                 content
+    that was not to be kept: only its size and type are
 
-A user's own mapping that has the key `$whence` is written as `pairs`, so no value can pass for a marker.
+A user's own mapping that has the key `$whence` is written as `pairs`, so no value can pass for a
+marker.
 """
 
 from __future__ import annotations
@@ -94,7 +97,9 @@ def _restore_marker(marker: dict[str, Any], blob: Blob | None) -> Any:
             case "text", str():
                 return _exact_text(marker["base64"])
             case "pairs", list(pairs):
-                return {_key(key, blob): restore(item, blob) for key, item in cast("list[Any]", pairs)}
+                return {
+                    _key(key, blob): restore(item, blob) for key, item in cast("list[Any]", pairs)
+                }
             case _:
                 return marker
     except (KeyError, TypeError, ValueError):  # a foreign writer's marker, or a damaged one
@@ -114,4 +119,6 @@ def _key(key: Any, blob: Blob | None) -> Any:
 
 
 def _hashable(items: list[Any]) -> tuple[Any, ...]:
-    return tuple(_hashable(cast("list[Any]", item)) if isinstance(item, list) else item for item in items)
+    return tuple(
+        _hashable(cast("list[Any]", item)) if isinstance(item, list) else item for item in items
+    )

@@ -1,8 +1,10 @@
 """What a store is, and how to add one.
 
-A store answers questions about rows; it never makes any up. To add one: a module with a class that has the methods of `Store`, a line in
-`OPENERS` of `whence.query.reader`, a profile in `tests/contract/conftest.py`, and a page under `docs/howto`. The contract suite then holds it to
-giving the rows that `memory` gives for any filter; what it cannot do it says in its `Abilities`, and the suite asks there, never by name.
+A store answers questions about rows; it never makes any up. To add one: a module with a class that
+has the methods of `Store`, a line in `OPENERS` of `whence.query.reader`, a profile in
+`tests/contract/conftest.py`, and a page under `docs/howto`. The contract suite then holds it to
+giving the rows that `memory` gives for any filter; what it cannot do it says in its `Abilities`,
+and the suite asks there, never by name.
 """
 
 from __future__ import annotations
@@ -65,7 +67,10 @@ class Measure(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """Questions every store answers. Rows come unresolved: marker values stand as they were written."""
+    """Questions every store answers.
+
+    Rows come unresolved: marker values stand as they were written.
+    """
 
     abilities: Abilities
 
@@ -74,7 +79,12 @@ class Store(Protocol):
         ...
 
     def select(
-        self, table: str, where: Predicate, order: Order, limit: int | None = None, after: Key | None = None
+        self,
+        table: str,
+        where: Predicate,
+        order: Order,
+        limit: int | None = None,
+        after: Key | None = None,
     ) -> list[Row]:
         """Return rows of `table` that satisfy `where`, in order, at most `limit`, beginning behind `after`."""
         ...
@@ -86,11 +96,17 @@ class Store(Protocol):
     def aggregate(
         self, table: str, where: Predicate, by: Sequence[str], measures: Sequence[Measure]
     ) -> list[dict[str, Any]]:
-        """Return one mapping for each combination of the fields in `by`, with the measures; in no particular order."""
+        """Return one mapping for each combination of the fields in `by`, with the measures.
+
+        In no particular order.
+        """
         ...
 
     def find_run(self, any_id: str) -> str | None:
-        """Return the id of the run that `any_id` names: a run, external, output, span or record id; the latest if several."""
+        """Return the id of the run that `any_id` names.
+
+        A run, external, output, span or record id; the latest if several.
+        """
         ...
 
     def run_rows(self, run_id: str) -> Mapping[str, Sequence[Row]]:
@@ -119,7 +135,11 @@ def encode_cursor(key: Key, question: str) -> str:
     """Return a cursor that continues behind `key`, good for the same question only."""
     import base64  # noqa: PLC0415 - keeps the module's imports to what every store needs
 
-    return base64.urlsafe_b64encode(msgspec.json.encode([_fingerprint(question), key])).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(msgspec.json.encode([_fingerprint(question), key]))
+        .decode()
+        .rstrip("=")
+    )
 
 
 def decode_cursor(cursor: str, question: str) -> Key:

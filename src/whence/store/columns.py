@@ -1,7 +1,10 @@
-"""Rows as columns of an SQL table, and back: derived from the row structs, the same for every file and table of a store.
+"""Rows as columns of an SQL table, and back.
 
-Text, numbers and booleans are columns of their own type; tags a list of text; everything else is JSON text. Writing goes through lines of JSON, which
-DuckDB reads faster than any other form that needs no further package (1.3 microseconds a row against 8.5 of its appender).
+Derived from the row structs, the same for every file and table of a store.
+
+Text, numbers and booleans are columns of their own type; tags a list of text; everything else is
+JSON text. Writing goes through lines of JSON, which DuckDB reads faster than any other form that
+needs no further package (1.3 microseconds a row against 8.5 of its appender).
 """
 
 from __future__ import annotations
@@ -17,7 +20,14 @@ from whence.record.generation import Usage
 from whence.store.fields import fields_of
 from whence.store.rows import TABLES, Row
 
-_TYPES = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN", "tags": "VARCHAR[]", "json": "JSON"}
+_TYPES = {
+    "text": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "tags": "VARCHAR[]",
+    "json": "JSON",
+}
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _decode_usage = msgspec.json.Decoder(Usage).decode
@@ -64,14 +74,21 @@ def write_lines(rows: Iterable[Row], path: Path) -> int:
 
 @cache
 def read_lines(table: str) -> str:
-    """Return a SELECT of the columns of `table` from lines of JSON; the file name is its one parameter."""
+    """Return a SELECT of the columns of `table` from lines of JSON.
+
+    The file name is its one parameter.
+    """
     kinds = ", ".join(f"'{name}': '{kind}'" for name, kind in column_types(table).items())
     defaults = {f.name: _default(f) for f in msgspec.structs.fields(TABLES[table])}
     columns = ", ".join(
-        f'coalesce("{name}", {_literal(defaults[name], kind)}) AS "{name}"' if defaults[name] is not None else f'"{name}"'
+        f'coalesce("{name}", {_literal(defaults[name], kind)}) AS "{name}"'
+        if defaults[name] is not None
+        else f'"{name}"'
         for name, kind in column_types(table).items()
     )
-    limit = 1 << 30  # a row may be as large as memory allows; the log has put long values into blobs
+    limit = (
+        1 << 30
+    )  # a row may be as large as memory allows; the log has put long values into blobs
     return (
         f"SELECT {columns} FROM read_json(?, format = 'newline_delimited', columns = {{{kinds}}}, "
         f"maximum_object_size = {limit})"

@@ -1,11 +1,13 @@
 """Turns finished segments into Parquet, and never loses or doubles a row doing so.
 
-Comes in: a home. Goes out: parts in the archive folder and a new catalog. Order of events: parts are written beside their place, brought to the disk and
-renamed; then the catalog is renamed, which is the one moment of change; then the segments' hot markers go. A compactor that dies anywhere leaves either
-the old archive with unused files, which the next run removes, or the new one with spare markers, which readers see through.
+Comes in: a home. Goes out: parts in the archive folder and a new catalog. Order of events: parts
+are written beside their place, brought to the disk and renamed; then the catalog is renamed, which
+is the one moment of change; then the segments' hot markers go. A compactor that dies anywhere
+leaves either the old archive with unused files, which the next run removes, or the new one with
+spare markers, which readers see through.
 
-Runs and spans that are not whole in a batch - their start or end stands elsewhere, or never came - go to the table `parts` as
-states, from which readers put them together.
+Runs and spans that are not whole in a batch - their start or end stands elsewhere, or never came -
+go to the table `parts` as states, from which readers put them together.
 """
 
 from __future__ import annotations
@@ -77,13 +79,16 @@ class _RunLine(msgspec.Struct):
     places: dict[str, list[int]]
 
 
-def compact(home: Home, *, progress: Progress | None = None, steps: Callable[[str], None] | None = None) -> CompactReport:
+def compact(
+    home: Home, *, progress: Progress | None = None, steps: Callable[[str], None] | None = None
+) -> CompactReport:
     """Archive every segment whose writer is gone.
 
     Args:
         home: The home.
         progress: Called as bytes are read.
-        steps: Called with the name of each step as it is reached; the crash tests stop the process there.
+        steps: Called with the name of each step as it is reached; the crash tests stop the process
+            there.
 
     Raises:
         ArchiveBusyError: Another process is compacting.
@@ -165,7 +170,10 @@ def _no_step(_name: str) -> None:
 
 
 def _version_on_disk(home: Home) -> int:
-    """Return the version of the catalog, also of one that cannot be read otherwise; 0 without one."""
+    """Return the version of the catalog, also of one that cannot be read otherwise.
+
+    0 without one.
+    """
     try:
         plain: Any = msgspec.json.decode(home.catalog.read_bytes())
         return int(plain["version"])
@@ -174,7 +182,10 @@ def _version_on_disk(home: Home) -> int:
 
 
 def _finished(home: Home, catalog: Catalog) -> list[tuple[SegmentName, int]]:
-    """Return the segments to archive with their sizes; markers of segments that are archived already are removed."""
+    """Return the segments to archive with their sizes.
+
+    Markers of segments that are archived already are removed.
+    """
     archived = catalog.segments
     found: list[tuple[SegmentName, int]] = []
     for name in segment.list_hot(home):
@@ -228,12 +239,20 @@ def _archive(
     return after, CompactReport(len(batch), records, log_bytes, size, 0, problems)
 
 
-def _write_parts(home: Home, projection: Projection, number: int, step: Callable[[str], None]) -> list[Part]:
+def _write_parts(
+    home: Home, projection: Projection, number: int, step: Callable[[str], None]
+) -> list[Part]:
     duckdb = _extras.require("duckdb", "cli", "compacting")
-    whole_runs = [s for s in projection.runs.values() if s.start is not None and s.end is not None and s.id]
+    whole_runs = [
+        s for s in projection.runs.values() if s.start is not None and s.end is not None and s.id
+    ]
     whole_spans = [s for s in projection.spans.values() if s.is_whole]
     states = [
-        *(PartState(run=s) for s in projection.runs.values() if s.start is None or s.end is None or not s.id),
+        *(
+            PartState(run=s)
+            for s in projection.runs.values()
+            if s.start is None or s.end is None or not s.id
+        ),
         *(PartState(span=s) for s in projection.spans.values() if not s.is_whole),
     ]
     tables: dict[str, list[Row]] = {
@@ -242,7 +261,10 @@ def _write_parts(home: Home, projection: Projection, number: int, step: Callable
         **projection.points,
     }
     parts: list[Part] = []
-    with tempfile.TemporaryDirectory(dir=home.archive, prefix="tmp-") as folder, duckdb.connect() as connection:
+    with (
+        tempfile.TemporaryDirectory(dir=home.archive, prefix="tmp-") as folder,
+        duckdb.connect() as connection,
+    ):
         connection.execute("SET preserve_insertion_order = true")
         work = Path(folder)
         for table in TABLES:
@@ -263,7 +285,19 @@ def _write_parts(home: Home, projection: Projection, number: int, step: Callable
                 parameters = [str(lines), str(work / "places")]
             else:
                 parameters = [str(lines)]
-            parts.append(_write_part(home, connection, select, parameters, table, number, len(rows), lines.stat().st_size, work))
+            parts.append(
+                _write_part(
+                    home,
+                    connection,
+                    select,
+                    parameters,
+                    table,
+                    number,
+                    len(rows),
+                    lines.stat().st_size,
+                    work,
+                )
+            )
             step(f"part {table}")
         if states:
             lines = work / "states"
@@ -272,7 +306,19 @@ def _write_parts(home: Home, projection: Projection, number: int, step: Callable
                 "SELECT * FROM read_json(?, format = 'newline_delimited', "
                 "columns = {'run': 'VARCHAR', 'span': 'VARCHAR', 'state': 'VARCHAR'}, maximum_object_size = 1073741824)"
             )
-            parts.append(_write_part(home, connection, select, [str(lines)], "parts", number, len(states), lines.stat().st_size, work))
+            parts.append(
+                _write_part(
+                    home,
+                    connection,
+                    select,
+                    [str(lines)],
+                    "parts",
+                    number,
+                    len(states),
+                    lines.stat().st_size,
+                    work,
+                )
+            )
     return parts
 
 
@@ -281,20 +327,34 @@ def _state_line(state: PartState) -> bytes:
     if state.run is not None:
         return msgspec.json.encode({"run": state.run.id, "span": None, "state": text})
     span = state.span
-    return msgspec.json.encode({"run": span.run if span else "", "span": span.id if span else "", "state": text})
+    return msgspec.json.encode(
+        {"run": span.run if span else "", "span": span.id if span else "", "state": text}
+    )
 
 
 def _write_places(rows: list[Row], places: dict[str, dict[str, list[int]]], path: Path) -> None:
-    path.write_bytes(b"".join(msgspec.json.encode({"places": places[row.id]}) + b"\n" for row in rows))
+    path.write_bytes(
+        b"".join(msgspec.json.encode({"places": places[row.id]}) + b"\n" for row in rows)
+    )
 
 
 def _write_part(
-    home: Home, connection: Any, select: str, parameters: list[str], table: str, number: int, rows: int, raw_bytes: int, work: Path
+    home: Home,
+    connection: Any,
+    select: str,
+    parameters: list[str],
+    table: str,
+    number: int,
+    rows: int,
+    raw_bytes: int,
+    work: Path,
 ) -> Part:
     """Write one Parquet file beside its place, bring it to the disk, and rename it into it."""
     file = f"{table}-{number:08d}.parquet"
     made = work / file
-    group = VECTOR_ROWS * max(1, min(ROW_GROUP_VECTORS, ROW_GROUP_BYTES * rows // max(1, raw_bytes) // VECTOR_ROWS))
+    group = VECTOR_ROWS * max(
+        1, min(ROW_GROUP_VECTORS, ROW_GROUP_BYTES * rows // max(1, raw_bytes) // VECTOR_ROWS)
+    )
     connection.execute(
         f"COPY ({select}) TO '{_quoted(made)}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL {ZSTD_LEVEL}, "
         f"ROW_GROUP_SIZE {group})",
@@ -311,10 +371,12 @@ def _quoted(path: Path) -> str:
 
 
 def _merge_small(home: Home, catalog: Catalog) -> int:
-    """Merge the batches whose parts are small into one, when enough have piled up; return how many went into it.
+    """Merge the batches whose parts are small into one, when enough have piled up.
 
-    The merged batch is written from the parts themselves, which hold the rows; states of runs and spans are carried over and
-    not joined, because readers do that anyway.
+    Return how many went into it.
+
+    The merged batch is written from the parts themselves, which hold the rows; states of runs and
+    spans are carried over and not joined, because readers do that anyway.
     """
     sizes: dict[int, int] = {}
     for part in catalog.parts:
@@ -326,7 +388,10 @@ def _merge_small(home: Home, catalog: Catalog) -> int:
     numbers = {batch.number for batch in small}
     number = catalog.version + 1
     parts: list[Part] = []
-    with tempfile.TemporaryDirectory(dir=home.archive, prefix="tmp-") as folder, duckdb.connect() as connection:
+    with (
+        tempfile.TemporaryDirectory(dir=home.archive, prefix="tmp-") as folder,
+        duckdb.connect() as connection,
+    ):
         for table in [*TABLES, "parts"]:
             old = [part for part in catalog.parts if part.batch in numbers and part.table == table]
             if not old:
@@ -336,7 +401,11 @@ def _merge_small(home: Home, catalog: Catalog) -> int:
             select = f"SELECT * FROM read_parquet([{files}]){order}"
             rows = sum(part.rows for part in old)
             raw_bytes = 4 * sum(part.size_bytes for part in old)
-            parts.append(_write_part(home, connection, select, [], table, number, rows, raw_bytes, Path(folder)))
+            parts.append(
+                _write_part(
+                    home, connection, select, [], table, number, rows, raw_bytes, Path(folder)
+                )
+            )
     merged = Batch(
         number=number,
         segments=[name for batch in small for name in batch.segments],
@@ -350,12 +419,16 @@ def _merge_small(home: Home, catalog: Catalog) -> int:
         parts=[*(p for p in catalog.parts if p.batch not in numbers), *parts],
     )
     catalogs.commit(home, after)
-    # The old parts stay until the next compaction: a reader may have opened its view on them a moment ago.
+    # The old parts stay until the next compaction: a reader may have opened its view on them a
+    # moment ago.
     return len(small)
 
 
 def _remove_leftovers(home: Home, catalog: Catalog) -> None:
-    """Remove files of the archive folder that no catalog names: half-made parts, and parts that were merged before."""
+    """Remove files of the archive folder that no catalog names.
+
+    Half-made parts, and parts that were merged before.
+    """
     known = {part.file for part in catalog.parts}
     for path in home.archive.iterdir():
         if path.suffix == ".parquet" and path.name not in known:

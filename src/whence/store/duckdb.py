@@ -1,7 +1,8 @@
 """The embedded store: an in-memory DuckDB over the archive's Parquet parts and the log's hot tail.
 
-It writes nothing and locks nothing, so any number of processes may read while others record and compact. There is one view a table,
-`runs`, `spans`, `decisions` and so on, over the archive and the hot rows; whole runs are read from the log itself, by seeking.
+It writes nothing and locks nothing, so any number of processes may read while others record and
+compact. There is one view a table, `runs`, `spans`, `decisions` and so on, over the archive and the
+hot rows; whole runs are read from the log itself, by seeking.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class DuckDBStore:
         self._duckdb = duckdb
         self._lock = threading.RLock()
         self._connection: DuckDBPyConnection = duckdb.connect(":memory:")
-        # Views list the parts by name, so the metadata of a file never changes under a cached entry.
+        # Views list the parts by name, so the metadata of a file never changes under a cached
+        # entry.
         self._connection.execute("SET parquet_metadata_cache = true")
         self._connection.execute("SET preserve_insertion_order = false")
         self._catalog: Catalog | None = None
@@ -65,7 +67,8 @@ class DuckDBStore:
                 if hot is None:
                     continue
                 hot.refresh()
-                # A segment may have been archived between the two looks: then its rows would be missing or double.
+                # A segment may have been archived between the two looks: then its rows would be
+                # missing or double.
                 if self._catalog_stamp() == self._stamp:
                     break
             self._define_views()
@@ -84,7 +87,10 @@ class DuckDBStore:
         self._groups = {}
 
     def _define_views(self) -> None:
-        """Define one view a table; the archive is asked about split runs and spans only where there are any."""
+        """Define one view a table.
+
+        The archive is asked about split runs and spans only where there are any.
+        """
         hot, catalog = self._hot, self._catalog
         if hot is None or catalog is None:
             return
@@ -100,7 +106,12 @@ class DuckDBStore:
         self._split = split
 
     def select(
-        self, table: str, where: Predicate, order: Order, limit: int | None = None, after: Key | None = None
+        self,
+        table: str,
+        where: Predicate,
+        order: Order,
+        limit: int | None = None,
+        after: Key | None = None,
     ) -> list[Row]:
         """Return matching rows in order. See `Store.select`."""
         condition = sql.compile_predicate(where, table)
@@ -114,7 +125,9 @@ class DuckDBStore:
                 conditions.append(f"({field} IS NULL AND {behind})")
                 parameters += tie
             else:
-                conditions.append(f"({field} {sign} ? OR ({field} = ? AND {behind}) OR {field} IS NULL)")
+                conditions.append(
+                    f"({field} {sign} ? OR ({field} = ? AND {behind}) OR {field} IS NULL)"
+                )
                 parameters += [after.value, after.value, *tie]
         way = "DESC" if down else "ASC"
         bound = "" if limit is None else f" LIMIT {int(limit)}"
@@ -126,13 +139,15 @@ class DuckDBStore:
             for since_ns in self._windows(table, limit, before):
                 window = f"{matching} AND {field} >= {since_ns}"
                 found = self._ask(
-                    f"SELECT {columns.column_list(table)} FROM {table} t WHERE {window} {ordering}", parameters
+                    f"SELECT {columns.column_list(table)} FROM {table} t WHERE {window} {ordering}",
+                    parameters,
                 )
                 if len(found) >= limit:
                     return [make(values) for values in found]
         if limit is None or table in NARROW_TABLES:
             found = self._ask(
-                f"SELECT {columns.column_list(table)} FROM {table} t WHERE {matching} {ordering}", parameters
+                f"SELECT {columns.column_list(table)} FROM {table} t WHERE {matching} {ordering}",
+                parameters,
             )
         else:
             found = self._select_wide(table, matching, parameters, ordering)
@@ -172,10 +187,16 @@ class DuckDBStore:
             self._groups[table] = known
         return known
 
-    def _select_wide(self, table: str, matching: str, parameters: list[Any], ordering: str) -> list[tuple[Any, ...]]:
-        """Find the keys first and fetch wide columns for those rows only; sorting would carry them all along."""
+    def _select_wide(
+        self, table: str, matching: str, parameters: list[Any], ordering: str
+    ) -> list[tuple[Any, ...]]:
+        """Find the keys first and fetch wide columns for those rows only.
+
+        Sorting would carry them all along.
+        """
         keys = self._ask(
-            f'SELECT t.run, t.id, t."{TIME_FIELD[table]}" FROM {table} t WHERE {matching} {ordering}', parameters
+            f'SELECT t.run, t.id, t."{TIME_FIELD[table]}" FROM {table} t WHERE {matching} {ordering}',
+            parameters,
         )
         if not keys:
             return []
@@ -194,7 +215,9 @@ class DuckDBStore:
     def count(self, table: str, where: Predicate) -> int:
         """Return how many rows match."""
         condition = sql.compile_predicate(where, table)
-        found = self._ask(f"SELECT count(*) FROM {table} t WHERE {condition.sql}", condition.parameters)
+        found = self._ask(
+            f"SELECT count(*) FROM {table} t WHERE {condition.sql}", condition.parameters
+        )
         return found[0][0]
 
     def aggregate(
@@ -210,7 +233,9 @@ class DuckDBStore:
         condition = sql.compile_predicate(where, table)
         source = f"{table} t LEFT JOIN runs r ON r.id = t.run" if of_run else f"{table} t"
         grouping = f" GROUP BY {', '.join(groups)}" if groups else " HAVING count(*) > 0"
-        text = f"SELECT {', '.join([*groups, *figures])} FROM {source} WHERE {condition.sql}{grouping}"
+        text = (
+            f"SELECT {', '.join([*groups, *figures])} FROM {source} WHERE {condition.sql}{grouping}"
+        )
         names = [*by, *(measure.name for measure in measures)]
         found = self._ask(text, [*parameters, *condition.parameters])
         return [dict(zip(names, values, strict=True)) for values in found]
@@ -224,7 +249,8 @@ class DuckDBStore:
         for table, name in (("runs", "external_id"), ("outputs", "output_id")):
             time = TIME_FIELD[table]
             found = self._ask(
-                f"SELECT run FROM {table} WHERE {name} = ? ORDER BY {time} DESC, run DESC LIMIT 1", [any_id]
+                f"SELECT run FROM {table} WHERE {name} = ? ORDER BY {time} DESC, run DESC LIMIT 1",
+                [any_id],
             )
             if found:
                 return found[0][0]
@@ -242,9 +268,13 @@ class DuckDBStore:
             places = state.places if state is not None else self._places_of(run_id)
             writer_lives = hot.is_live if hot is not None else _never
         projection = load.read_run(self.home, run_id, places)
-        tables: dict[str, list[Row]] = {table: list(projection.points[table]) for table in POINT_TABLES}
+        tables: dict[str, list[Row]] = {
+            table: list(projection.points[table]) for table in POINT_TABLES
+        }
         tables["runs"] = [run_row(s, live=writer_lives(s.writer)) for s in projection.runs.values()]
-        tables["spans"] = [span_row(s, live=writer_lives(s.writer)) for s in projection.spans.values()]
+        tables["spans"] = [
+            span_row(s, live=writer_lives(s.writer)) for s in projection.spans.values()
+        ]
         for table, rows in tables.items():
             rows.sort(key=lambda row, name=TIME_FIELD[table]: (getattr(row, name), row.id))
         return {table: tables[table] for table in TABLES}
@@ -261,7 +291,8 @@ class DuckDBStore:
         """Return the links that start or end at any of `ids`."""
         name = "source" if forward else "target"
         found = self._ask(
-            f"SELECT {columns.column_list('links')} FROM links WHERE {name} IN (SELECT unnest(?))", [list(ids)]
+            f"SELECT {columns.column_list('links')} FROM links WHERE {name} IN (SELECT unnest(?))",
+            [list(ids)],
         )
         make = columns.row_maker("links")
         return [make(values) for values in found]
@@ -271,7 +302,9 @@ class DuckDBStore:
         return list(self._hot.problems) if self._hot is not None else []
 
     def sql_tables(self) -> views.SqlTables:
-        """Return what a separate process needs to answer SQL about this home: part files, and the hot rows in files of their own.
+        """Return what a separate process needs to answer SQL about this home.
+
+        Part files, and the hot rows in files of their own.
 
         The caller removes the folder of the hot rows by closing the result.
         """
@@ -283,7 +316,10 @@ class DuckDBStore:
                 raise StoreError(message)
             return views.export_tables(
                 self._connection,
-                {table: [str(self.home.archive / f) for f in catalog.files(table)] for table in TABLES},
+                {
+                    table: [str(self.home.archive / f) for f in catalog.files(table)]
+                    for table in TABLES
+                },
                 split_runs=bool(hot.split_runs),
                 split_spans=bool(hot.split_spans),
             )
@@ -294,14 +330,19 @@ class DuckDBStore:
             self._connection.close()
 
     def _ask(self, text: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Run one of our own queries; a part that was merged away meanwhile makes it look at the catalog again."""
+        """Run one of our own queries.
+
+        A part that was merged away meanwhile makes it look at the catalog again.
+        """
         with self._lock:
             for attempt in range(_RETRIES):
                 try:
                     return self._connection.execute(text, list(parameters)).fetchall()
                 except self._duckdb.IOException as error:
                     if attempt == _RETRIES - 1:
-                        message = f"a part of the archive cannot be read: {error}; run `whence doctor`"
+                        message = (
+                            f"a part of the archive cannot be read: {error}; run `whence doctor`"
+                        )
                         raise StoreError(message) from error
                     self._stamp = None
                     self.refresh()

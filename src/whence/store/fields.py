@@ -1,7 +1,9 @@
-"""What each field of each table is, derived once from the row structs: its name, its type, and how it may be compared.
+"""What each field of each table is, derived once from the row structs.
 
-Comes in: a table name and perhaps a field name. Goes out: `Field`. The filter language checks names and operators against it, the
-SQL stores make columns from it, the documentation lists it.
+Its name, its type, and how it may be compared.
+
+Comes in: a table name and perhaps a field name. Goes out: `Field`. The filter language checks names
+and operators against it, the SQL stores make columns from it, the documentation lists it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
-"""The rows that are not archived yet: read from the segments, kept in tables of an in-memory DuckDB, renewed as the log grows.
+"""The rows that are not archived yet.
 
-Comes in: a home, its catalog and a connection. Goes out: up-to-date tables `hot_<table>`, and the set of runs and spans that the archive must not answer for
-because the log, or a state left in the archive, knows more about them.
+Read from the segments, kept in tables of an in-memory DuckDB, renewed as the log grows.
+
+Comes in: a home, its catalog and a connection. Goes out: up-to-date tables `hot_<table>`, and the
+set of runs and spans that the archive must not answer for because the log, or a state left in the
+archive, knows more about them.
 """
 
 from __future__ import annotations
@@ -65,15 +68,21 @@ class HotTables:
         files = [str(self._home.archive / name) for name in self._catalog.files("parts")]
         if not files:
             return
-        for (text,) in self._connection.execute("SELECT state FROM read_parquet(?)", [files]).fetchall():
+        for (text,) in self._connection.execute(
+            "SELECT state FROM read_parquet(?)", [files]
+        ).fetchall():
             state = _decode_state(text)
             if state.run is not None:
                 known = self._left_runs.get(state.run.id)
-                self._left_runs[state.run.id] = state.run if known is None else merge_runs(known, state.run)
+                self._left_runs[state.run.id] = (
+                    state.run if known is None else merge_runs(known, state.run)
+                )
             if state.span is not None:
                 key = (state.span.run, state.span.id)
                 known_span = self._left_spans.get(key)
-                self._left_spans[key] = state.span if known_span is None else merge_spans(known_span, state.span)
+                self._left_spans[key] = (
+                    state.span if known_span is None else merge_spans(known_span, state.span)
+                )
 
     def refresh(self) -> bool:
         """Read what the segments have gained; return whether any row changed."""
@@ -83,9 +92,17 @@ class HotTables:
             if key not in archived and key not in self._tails:
                 self._tails[key] = Tail(self._home, name)
         projection = self._projection
-        grown = sum(tail.read_into(projection, self.problems) for tail in self._tails.values() if tail.has_grown())
+        grown = sum(
+            tail.read_into(projection, self.problems)
+            for tail in self._tails.values()
+            if tail.has_grown()
+        )
         live = frozenset(tail.name.writer for tail in self._tails.values() if tail.check_live())
-        first_time = not self.split_runs and not self.split_spans and bool(self._left_runs or self._left_spans)
+        first_time = (
+            not self.split_runs
+            and not self.split_spans
+            and bool(self._left_runs or self._left_spans)
+        )
         if not grown and live == self._live and not first_time:
             return False
         changed_writers = live ^ self._live
@@ -110,15 +127,26 @@ class HotTables:
         if everything:
             touched |= self._left_runs.keys()
         for states in (projection.runs, self._left_runs):
-            touched |= {s.id for s in states.values() if s.end is None and s.writer in changed_writers}
+            touched |= {
+                s.id for s in states.values() if s.end is None and s.writer in changed_writers
+            }
         touched.discard("")
         states = [self._whole_run(run_id) for run_id in touched]
         self.split_runs |= touched
-        self._replace("runs", [run_row(s, live=s.writer in self._live) for s in states], "split_runs")
+        self._replace(
+            "runs", [run_row(s, live=s.writer in self._live) for s in states], "split_runs"
+        )
 
     def _whole_run(self, run_id: str) -> RunState:
-        """Return everything known of a run: here, in the states left over, and in the archive's own rows."""
-        found = [s for s in (self._projection.runs.get(run_id), self._left_runs.get(run_id)) if s is not None]
+        """Return everything known of a run.
+
+        Here, in the states left over, and in the archive's own rows.
+        """
+        found = [
+            s
+            for s in (self._projection.runs.get(run_id), self._left_runs.get(run_id))
+            if s is not None
+        ]
         state = found[0] if len(found) == 1 else merge_runs(found[0], found[1])
         if state.start is None:
             archived = self._archived_run(run_id)
@@ -144,10 +172,14 @@ class HotTables:
         if everything:
             touched |= self._left_spans.keys()
         for states in (projection.spans, self._left_spans):
-            touched |= {key for key, s in states.items() if not s.is_whole and s.writer in changed_writers}
+            touched |= {
+                key for key, s in states.items() if not s.is_whole and s.writer in changed_writers
+            }
         rows: list[Row] = []
         for key in touched:
-            found = [s for s in (projection.spans.get(key), self._left_spans.get(key)) if s is not None]
+            found = [
+                s for s in (projection.spans.get(key), self._left_spans.get(key)) if s is not None
+            ]
             state = found[0] if len(found) == 1 else merge_spans(found[0], found[1])
             if state.start is None:
                 archived = self._archived_span(key)
@@ -161,7 +193,9 @@ class HotTables:
         files = [str(self._home.archive / name) for name in self._catalog.files("runs")]
         if not files:
             return None
-        found = self._connection.execute("SELECT places FROM read_parquet(?) WHERE id = ?", [files, key[0]]).fetchone()
+        found = self._connection.execute(
+            "SELECT places FROM read_parquet(?) WHERE id = ?", [files, key[0]]
+        ).fetchone()
         if found is None:
             return None
         return load.read_run(self._home, key[0], msgspec.json.decode(found[0])).spans.get(key)
@@ -171,14 +205,18 @@ class HotTables:
         if not rows:
             return
         name = f"hot_{table}"
-        self._connection.execute("CREATE OR REPLACE TEMP TABLE incoming AS SELECT * FROM " + name + " LIMIT 0")
+        self._connection.execute(
+            "CREATE OR REPLACE TEMP TABLE incoming AS SELECT * FROM " + name + " LIMIT 0"
+        )
         self._insert(table, rows, into="incoming")
         self._connection.execute(
             f"DELETE FROM {name} USING incoming WHERE {name}.run = incoming.run AND {name}.id = incoming.id"
         )
         self._connection.execute(f"INSERT INTO {name} SELECT * FROM incoming")
         known = "id" if split == "split_runs" else "run, id"
-        self._connection.execute(f"INSERT INTO {split} SELECT {known} FROM incoming EXCEPT SELECT {known} FROM {split}")
+        self._connection.execute(
+            f"INSERT INTO {split} SELECT {known} FROM incoming EXCEPT SELECT {known} FROM {split}"
+        )
         self._connection.execute("DROP TABLE incoming")
 
     def _insert(self, table: str, rows: Iterable[Row], into: str | None = None) -> None:
@@ -190,7 +228,10 @@ class HotTables:
             )
 
     def state_of_run(self, run_id: str) -> RunState | None:
-        """Return what the log and the left-over states say of a run; None if only the archive's rows know it."""
+        """Return what the log and the left-over states say of a run.
+
+        None if only the archive's rows know it.
+        """
         if run_id in self._projection.runs or run_id in self._left_runs:
             return self._whole_run(run_id)
         return None

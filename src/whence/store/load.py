@@ -1,6 +1,9 @@
-"""From the log into a projection: whole records only, references resolved, each segment once and from where it was left.
+"""From the log into a projection.
 
-Comes in: a home. Goes out: records handed to a `Projection`, and what could not be read. It knows nothing of any store's tables.
+Whole records only, references resolved, each segment once and from where it was left.
+
+Comes in: a home. Goes out: records handed to a `Projection`, and what could not be read. It knows
+nothing of any store's tables.
 """
 
 from __future__ import annotations
@@ -58,13 +61,18 @@ class Tail:
             return False
 
     def check_live(self) -> bool:
-        """Return whether the writer lives. A dead writer stays dead, so that is asked only until it is."""
+        """Return whether the writer lives.
+
+        A dead writer stays dead, so that is asked only until it is.
+        """
         if self.live:
             self.live = segment.is_live(self.path)
         return self.live
 
 
-def iter_resolved(path: Path, name: str, start: int = 0) -> Iterator[tuple[int, AnyRecord, int] | Problem]:
+def iter_resolved(
+    path: Path, name: str, start: int = 0
+) -> Iterator[tuple[int, AnyRecord, int] | Problem]:
     """Yield `(offset, record, end)` with references put back, and problems, from byte `start` on.
 
     Raises:
@@ -105,7 +113,9 @@ def start_finder(home: Home) -> FindStart:
         if name is None:
             return None
         earlier = [
-            other for other in segment.iter_all(home) if other.writer == name.writer and other.n < name.n
+            other
+            for other in segment.iter_all(home)
+            if other.writer == name.writer and other.n < name.n
         ]
         for other in reversed(earlier):
             path = other.path_in(home)
@@ -129,7 +139,11 @@ def read_run(home: Home, run_id: str, places: dict[str, list[int]]) -> Projectio
     """
     projection = Projection(start_finder(home))
     wanted = run_id.encode()
-    known = {parsed: place for name, place in places.items() if (parsed := segment.parse_name(name)) is not None}
+    known = {
+        parsed: place
+        for name, place in places.items()
+        if (parsed := segment.parse_name(name)) is not None
+    }
     for parsed in sorted(known):
         name, (begin, end) = str(parsed), known[parsed]
         path = parsed.path_in(home)

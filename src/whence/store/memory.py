@@ -1,7 +1,7 @@
 """The reference store: every row in plain Python, answered by looking at all of them.
 
-It defines what the right answer is; every other store is tested against it. It reads the log itself and needs no package, so it also serves
-small homes where DuckDB is not installed.
+It defines what the right answer is; every other store is tested against it. It reads the log itself
+and needs no package, so it also serves small homes where DuckDB is not installed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class MemoryStore:
                 tail.read_into(self._projection, self._problems)
             self._live = frozenset(t.name.writer for t in self._tails.values() if t.check_live())
         projection, live = self._projection, self._live
-        rows: dict[str, list[Row]] = {table: list(projection.points[table]) for table in POINT_TABLES}
+        rows: dict[str, list[Row]] = {
+            table: list(projection.points[table]) for table in POINT_TABLES
+        }
         rows["runs"] = [run_row(s, live=s.writer in live) for s in projection.runs.values() if s.id]
         rows["spans"] = [span_row(s, live=s.writer in live) for s in projection.spans.values()]
         self._rows = {table: rows[table] for table in TABLES}
@@ -69,7 +71,12 @@ class MemoryStore:
         return self._by_run.get(run_id, {}).get(table, ())
 
     def select(
-        self, table: str, where: Predicate, order: Order, limit: int | None = None, after: Key | None = None
+        self,
+        table: str,
+        where: Predicate,
+        order: Order,
+        limit: int | None = None,
+        after: Key | None = None,
     ) -> list[Row]:
         """Return matching rows in order. See `Store.select`."""
         chosen = self._matching(table, where)
@@ -97,7 +104,8 @@ class MemoryStore:
         for row in self._matching(table, where):
             groups.setdefault(tuple(self._group_value(row, name) for name in by), []).append(row)
         return [
-            dict(zip(by, key, strict=True)) | {m.name: self._measure(m, table, rows) for m in measures}
+            dict(zip(by, key, strict=True))
+            | {m.name: self._measure(m, table, rows) for m in measures}
             for key, rows in groups.items()
         ]
 
@@ -114,7 +122,9 @@ class MemoryStore:
         if measure.function == "count":
             return len(rows)
         values = sorted(
-            value for row in rows if (value := getattr(row, measure.field or "")) is not None and value == value  # noqa: PLR0124
+            value
+            for row in rows
+            if (value := getattr(row, measure.field or "")) is not None and value == value  # noqa: PLR0124
         )
         return _figure(measure.function, values)
 
@@ -136,7 +146,10 @@ class MemoryStore:
         """Return all rows of a run by table, in order of time."""
         tables = self._by_run.get(run_id, {})
         return {
-            table: sorted(tables.get(table, ()), key=lambda row, t=table: (getattr(row, TIME_FIELD[t]), row.id))
+            table: sorted(
+                tables.get(table, ()),
+                key=lambda row, t=table: (getattr(row, TIME_FIELD[t]), row.id),
+            )
             for table in TABLES
         }
 
@@ -184,7 +197,10 @@ def _figure(function: str, values: list[float]) -> float | int | None:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the quantile of sorted values by linear interpolation (Hyndman and Fan, 1996, type 7; SQL's PERCENTILE_CONT)."""
+    """Return the quantile of sorted values by linear interpolation (Hyndman and Fan, 1996, type 7.
+
+    SQL's PERCENTILE_CONT).
+    """
     place = (len(ordered) - 1) * share
     below = math.floor(place)
     above = min(below + 1, len(ordered) - 1)

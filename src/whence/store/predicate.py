@@ -1,12 +1,14 @@
 """A filter after parsing: a tree of frozen nodes that every store understands.
 
-The query layer builds it from text and has checked every name and type; a store only evaluates or compiles it. The rules that make
-all stores give the same rows:
+The query layer builds it from text and has checked every name and type; a store only evaluates or
+compiles it. The rules that make all stores give the same rows:
 
 - Logic has two values. A comparison with a null is false, so `not (x < 3)` holds where x is null.
 - Text compares by code point. `contains` ignores the case of A-Z only and no other letters.
-- A JSON value compares with a literal of its own type only: a number never equals a text. JSON booleans are not numbers.
-- `tags` compare by membership: `=` and `contains` ask whether any tag equals or contains; `!=` is the negation of `=`.
+- A JSON value compares with a literal of its own type only: a number never equals a text. JSON
+  booleans are not numbers.
+- `tags` compare by membership: `=` and `contains` ask whether any tag equals or contains; `!=` is
+  the negation of `=`.
 - `Related` asks about rows of another table in the same run as the row at hand.
 """
 

@@ -1,8 +1,9 @@
 """Records become rows: the one place where it is decided what a run, span or point row is.
 
-Comes in: records with their place in the log. Goes out: rows. Every store uses it, so that replaying a log anywhere gives the same rows. A point
-record becomes one row. A run or span is gathered from its start, updates and end in a `RunState` or `SpanState`; a state can be
-merged with another one of the same id, because a run may be spread over segments of several processes.
+Comes in: records with their place in the log. Goes out: rows. Every store uses it, so that
+replaying a log anywhere gives the same rows. A point record becomes one row. A run or span is
+gathered from its start, updates and end in a `RunState` or `SpanState`; a state can be merged with
+another one of the same id, because a run may be spread over segments of several processes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ FindStart = Callable[[str, str, str], SpanStarted | None]
 
 
 class CallEnd(msgspec.Struct, frozen=True):
-    """The call that a tool's or model's span stands for; it ends the span unless a `span_ended` says more."""
+    """The call that a tool's or model's span stands for.
+
+    It ends the span unless a `span_ended` says more.
+    """
 
     ts: str
     duration_ns: int | None
@@ -81,10 +85,13 @@ class RunState(msgspec.Struct):
 
 
 class Projection:
-    """Rows gathered from records. Feed it in the order of the log; a later call adds to what is there.
+    """Rows gathered from records.
+
+    Feed it in the order of the log; a later call adds to what is there.
 
     Args:
-        find_start: Finds a span's start in segments before the one given, for the few that began before a rotation.
+        find_start: Finds a span's start in segments before the one given, for the few that began
+            before a rotation.
     """
 
     def __init__(self, find_start: FindStart | None = None) -> None:
@@ -107,7 +114,9 @@ class Projection:
         else:
             place[1] = offset
         state.records += 1
-        if isinstance(record, (SpanStarted, SpanEnded)) or (isinstance(record, Update) and record.span):
+        if isinstance(record, (SpanStarted, SpanEnded)) or (
+            isinstance(record, Update) and record.span
+        ):
             self._add_span(record, state, segment)
         elif isinstance(record, RunStarted):
             if state.start is None:
@@ -129,7 +138,9 @@ class Projection:
         self.touched_runs.add(run_id)
         return state
 
-    def _add_span(self, record: SpanStarted | SpanEnded | Update, state: RunState, segment: str) -> None:
+    def _add_span(
+        self, record: SpanStarted | SpanEnded | Update, state: RunState, segment: str
+    ) -> None:
         key = (record.run, record.span or "")
         span = self.spans.get(key)
         if span is None:
@@ -141,7 +152,11 @@ class Projection:
                 span.writer = writer_of(segment)
                 state.spans += 1
         elif isinstance(record, SpanEnded):
-            if span.end is None and record.status == "error" and (span.call is None or span.call.status == "ok"):
+            if (
+                span.end is None
+                and record.status == "error"
+                and (span.call is None or span.call.status == "ok")
+            ):
                 state.errors += 1
             span.end = record
         else:
@@ -166,7 +181,6 @@ class Projection:
         row = make(record, common)
         self.points[table].append(row)
         _count(state, record)
-
 
     def _end_by_call(self, record: Any, segment: str) -> Any:
         """Let a call end the span that stands for it, and return it with the input that only the span's start has."""
@@ -285,7 +299,8 @@ def run_row(state: RunState, *, live: bool) -> r.RunRow:
 
     Args:
         state: What is known of it.
-        live: Whether its writer is alive, which decides between `running` and `incomplete` for a run that did not end.
+        live: Whether its writer is alive, which decides between `running` and `incomplete` for a
+            run that did not end.
     """
     start, end = state.start, state.end
     attributes, tags = _gather(start, state.updates)
@@ -372,7 +387,9 @@ def span_row(state: SpanState, *, live: bool) -> r.SpanRow:
     )
 
 
-def _gather(start: RunStarted | SpanStarted | None, updates: list[Update]) -> tuple[dict[str, Any], list[str]]:
+def _gather(
+    start: RunStarted | SpanStarted | None, updates: list[Update]
+) -> tuple[dict[str, Any], list[str]]:
     attributes = dict(start.attributes or {}) if start else {}
     tags = dict.fromkeys(getattr(start, "tags", None) or ())
     for update in updates:

@@ -1,8 +1,9 @@
 """The rows that questions are asked of: one frozen struct a table, the same in every store.
 
-A row is what readers see; a record is what was written. Point records (decisions, scores, sources) become one row each. A run or
-span is several records (started, updates, ended) and becomes one row. Columns, filter fields, SQL tables and the
-documentation are all derived from these structs, so a field exists everywhere or nowhere.
+A row is what readers see; a record is what was written. Point records (decisions, scores, sources)
+become one row each. A run or span is several records (started, updates, ended) and becomes one row.
+Columns, filter fields, SQL tables and the documentation are all derived from these structs, so a
+field exists everywhere or nowhere.
 
 Times are Unix nanoseconds, durations milliseconds, money US dollars. Null means that nobody said.
 """
@@ -477,4 +478,7 @@ TABLES: dict[str, type[Row]] = {
 TIME_FIELD: dict[str, str] = {
     table: "started_ns" if table in {"runs", "spans"} else "ts_ns" for table in TABLES
 }
-"""The field that says when a row of the table came to be; the default order is by it, latest first."""
+"""The field that says when a row of the table came to be.
+
+The default order is by it, latest first.
+"""

@@ -1,7 +1,8 @@
 """A predicate as SQL text with parameters, meaning exactly what `match` means in Python.
 
-Comes in: a predicate, the table and an alias. Goes out: a boolean SQL expression that is never NULL, and its parameters in order. Every name is one
-of our own fields, quoted; every value and JSON key of the user is a parameter. What differs between SQL engines is in `Dialect`.
+Comes in: a predicate, the table and an alias. Goes out: a boolean SQL expression that is never
+NULL, and its parameters in order. Every name is one of our own fields, quoted; every value and JSON
+key of the user is a parameter. What differs between SQL engines is in `Dialect`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Dialect(msgspec.Struct, frozen=True):
 DUCKDB = Dialect()
 
 
-def compile_predicate(predicate: Predicate, table: str, alias: str = "t", dialect: Dialect = DUCKDB) -> Clause:
+def compile_predicate(
+    predicate: Predicate, table: str, alias: str = "t", dialect: Dialect = DUCKDB
+) -> Clause:
     """Return the predicate about the row `alias` of `table` as SQL.
 
     Raises:
@@ -102,9 +105,12 @@ class _Compiler:
                     f"NOT EXISTS (SELECT 1 FROM runs {inner} WHERE {inner}.id = {alias}.run AND NOT {present.sql})",
                     present.parameters,
                 )
-            test = self._about_field(Compare(own, predicate.operator, predicate.value), "runs", inner)
+            test = self._about_field(
+                Compare(own, predicate.operator, predicate.value), "runs", inner
+            )
             return Clause(
-                f"EXISTS (SELECT 1 FROM runs {inner} WHERE {inner}.id = {alias}.run AND {test.sql})", test.parameters
+                f"EXISTS (SELECT 1 FROM runs {inner} WHERE {inner}.id = {alias}.run AND {test.sql})",
+                test.parameters,
             )
         home = "runs" if ref.of_run else table
         field = fields_of(home)[ref.name]
@@ -121,9 +127,14 @@ class _Compiler:
         test = _text_test("tag", compare, self.dialect)
         if test is FALSE:
             return FALSE
-        return Clause(f"coalesce({self.dialect.tags_any.format(tags=column, test=test.sql)}, false)", test.parameters)
+        return Clause(
+            f"coalesce({self.dialect.tags_any.format(tags=column, test=test.sql)}, false)",
+            test.parameters,
+        )
 
-    def _about_json(self, predicate: Compare | IsNull, column: Clause, path: tuple[str, ...]) -> Clause:
+    def _about_json(
+        self, predicate: Compare | IsNull, column: Clause, path: tuple[str, ...]
+    ) -> Clause:
         dialect = self.dialect
         at, fixed = _pointer(path), column.parameters
         guard = self._objects_above(column, path)
@@ -132,7 +143,8 @@ class _Compiler:
             if guard is None:
                 return test
             return Clause(
-                f"(CASE WHEN {guard.sql} THEN {test.sql} ELSE false END)", (*guard.parameters, *test.parameters)
+                f"(CASE WHEN {guard.sql} THEN {test.sql} ELSE false END)",
+                (*guard.parameters, *test.parameters),
             )
 
         def spelled(template: str) -> Clause:
@@ -148,7 +160,11 @@ class _Compiler:
                 return FALSE
             value = spelled(dialect.json_at)
             text = "true" if literal else "false"
-            return guarded(Clause(f"coalesce(CAST({value.sql} AS VARCHAR) = '{text}', false)", value.parameters))
+            return guarded(
+                Clause(
+                    f"coalesce(CAST({value.sql} AS VARCHAR) = '{text}', false)", value.parameters
+                )
+            )
         if isinstance(literal, str):
             value = spelled(dialect.json_text)
             test = _text_test(value.sql, predicate, dialect)
@@ -171,7 +187,12 @@ class _Compiler:
             if key.isdigit() or key == "-":
                 above = _pointer(path[:index])
                 kind = self.dialect.json_type.format(json=column.sql, path=above.sql)
-                tests.append(Clause(f"coalesce({kind} = 'OBJECT', false)", (*column.parameters, *above.parameters)))
+                tests.append(
+                    Clause(
+                        f"coalesce({kind} = 'OBJECT', false)",
+                        (*column.parameters, *above.parameters),
+                    )
+                )
         return _joined(" AND ", tests, TRUE) if tests else None
 
     def _new_alias(self) -> str:
@@ -190,7 +211,8 @@ def _pointer(path: tuple[str, ...]) -> Clause:
 def _json_number(value: Clause, kind: Clause, operator: str, literal: float) -> Clause:
     """Return an exact comparison of a JSON number; strings that look like numbers are none.
 
-    A comparison of doubles that lets through whatever could fit comes first, since it parses the JSON once.
+    A comparison of doubles that lets through whatever could fit comes first, since it parses the
+    JSON once.
     """
     loose = {"=": "=", "<": "<=", "<=": "<=", ">": ">=", ">=": ">="}[operator]
     as_double = _number_test(f"TRY_CAST({value.sql} AS DOUBLE)", operator, literal, whole=False)
@@ -251,7 +273,8 @@ def _text_test(value: str, compare: Compare, dialect: Dialect = DUCKDB) -> Claus
 def _pattern(literal: str) -> str:
     """Return an RE2 pattern that finds `literal`, whatever the case of A-Z in it.
 
-    Ten times faster in DuckDB than folding the text first, and no flag would do: `(?i)` folds other letters too.
+    Ten times faster in DuckDB than folding the text first, and no flag would do: `(?i)` folds other
+    letters too.
     """
     parts: list[str] = []
     for char in literal:
@@ -265,7 +288,10 @@ def _pattern(literal: str) -> str:
 
 
 def _number_test(value: str, operator: str, literal: float, *, whole: bool) -> Clause:
-    """Return an exact comparison, as Python makes it: neither side is rounded to the type of the other."""
+    """Return an exact comparison, as Python makes it.
+
+    Neither side is rounded to the type of the other.
+    """
     if whole:
         return _whole_test(value, operator, literal)
     if isinstance(literal, float):
@@ -275,9 +301,14 @@ def _number_test(value: str, operator: str, literal: float, *, whole: bool) -> C
         return Clause(f"{value} {operator} CAST(? AS DOUBLE)", (nearest,))
     if operator == "=":
         return Clause(f"({value} IS NOT NULL AND false)")
-    # No double lies between the literal and its nearest double, so the strict and the inclusive comparison are the same one.
+    # No double lies between the literal and its nearest double, so the strict and the inclusive
+    # comparison are the same one.
     above = nearest > literal
-    sign = {"<": "<", "<=": "<", ">": ">=", ">=": ">="} if above else {"<": "<=", "<=": "<=", ">": ">", ">=": ">"}
+    sign = (
+        {"<": "<", "<=": "<", ">": ">=", ">=": ">="}
+        if above
+        else {"<": "<=", "<=": "<=", ">": ">", ">=": ">"}
+    )
     return Clause(f"{value} {sign[operator]} CAST(? AS DOUBLE)", (nearest,))
 
 

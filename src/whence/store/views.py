@@ -1,7 +1,8 @@
 """The tables and views that people's SQL may name, and how a separate process gets them.
 
-Besides the tables of `whence.store.rows` there are the views that the requirement documents name: the six of the session
-database (document 3) and `traces` with its two summaries (document 5). They are derived from the tables and hold nothing of their own.
+Besides the tables of `whence.store.rows` there are the views that the requirement documents name:
+the six of the session database (document 3) and `traces` with its two summaries (document 5). They
+are derived from the tables and hold nothing of their own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from whence.store.rows import TABLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
 
 def _time(column: str) -> str:
     return f"make_timestamp({column} // 1000)"
@@ -125,9 +127,17 @@ REQUIREMENT_VIEWS: dict[str, str] = {
 
 
 class SqlTables:
-    """Files that hold a home's rows for another process, and the SQL that makes tables of them. Close it to remove the hot files."""
+    """Files that hold a home's rows for another process, and the SQL that makes tables of them.
 
-    def __init__(self, folder: tempfile.TemporaryDirectory[str], files: dict[str, str], sources: dict[str, str]) -> None:
+    Close it to remove the hot files.
+    """
+
+    def __init__(
+        self,
+        folder: tempfile.TemporaryDirectory[str],
+        files: dict[str, str],
+        sources: dict[str, str],
+    ) -> None:
         self._folder = folder
         self.files = files
         """Short name to path of each Parquet file."""
@@ -138,13 +148,20 @@ class SqlTables:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
     ) -> None:
         self._folder.cleanup()
 
 
 def export_tables(
-    connection: DuckDBPyConnection, archive: Mapping[str, Sequence[str]], *, split_runs: bool, split_spans: bool
+    connection: DuckDBPyConnection,
+    archive: Mapping[str, Sequence[str]],
+    *,
+    split_runs: bool,
+    split_spans: bool,
 ) -> SqlTables:
     """Write the hot rows to files and return how each table is read from files alone."""
     folder = tempfile.TemporaryDirectory(prefix="whence-sql-")
@@ -172,9 +189,7 @@ def export_tables(
             if table == "runs" and split_runs:
                 select += " WHERE id NOT IN (SELECT id FROM read_parquet('{split_runs}'))"
             elif table == "spans" and split_spans:
-                select += (
-                    " a WHERE NOT EXISTS (SELECT 1 FROM read_parquet('{split_spans}') s WHERE s.run = a.run AND s.id = a.id)"
-                )
+                select += " a WHERE NOT EXISTS (SELECT 1 FROM read_parquet('{split_spans}') s WHERE s.run = a.run AND s.id = a.id)"
             selects.append(select)
         count = connection.execute(f"SELECT count(*) FROM hot_{table}").fetchone()
         if not listed or (count is not None and count[0]):

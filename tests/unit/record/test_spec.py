@@ -25,7 +25,10 @@ generate = load_generator()
 VALIDATOR = jsonschema.Draft202012Validator(json.loads(generate.SCHEMA.read_text("utf-8")))
 LINES = [
     pytest.param(line, id=f"{path.parent.name}/{path.stem}-{number}")
-    for path in [*sorted((SPEC / "golden" / "v1").iterdir()), SPEC / "golden/v0/records.as-v1.jsonl"]
+    for path in [
+        *sorted((SPEC / "golden" / "v1").iterdir()),
+        SPEC / "golden/v0/records.as-v1.jsonl",
+    ]
     for number, line in enumerate(path.read_bytes().splitlines(), 1)
 ]
 
@@ -67,7 +70,11 @@ def test_the_schema_refuses_what_is_no_record():
     """It is not so lax that it lets everything through."""
     line = json.loads((generate.GOLDEN / "decision.jsonl").read_bytes().splitlines()[0])
 
-    for broken in ({**line, "kind": "nonsense"}, {**line, "confidence": "high"}, {"kind": "decision"}):
+    for broken in (
+        {**line, "kind": "nonsense"},
+        {**line, "confidence": "high"},
+        {"kind": "decision"},
+    ):
         assert not VALIDATOR.is_valid(broken)
 
 

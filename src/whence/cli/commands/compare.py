@@ -12,9 +12,10 @@ from whence.cli.common import choices, command, open_reader
 @click.argument("a")
 @click.argument("b")
 def compare(a: str, b: str) -> None:
-    """Show how run B differs from run A, step by step, and where they first part.
+    """Show how two runs differ and where they first part.
 
-    Differences are B - A. Each is a run id or its first digits, or an external id.
+    The steps of run B are held against those of run A; differences are B - A. Each is a run id or
+    its first digits, or an external id.
     """
     with open_reader() as reader:
         comparison = reader.compare(a, b)

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from whence.cli import figures, filtering, output
-from whence.cli.common import choices, command, open_reader, refuse, shared_options
+from whence.cli.common import choices, command, open_reader, refuse, with_shared_options
 
 
+@with_shared_options
 @click.group("export")
-@shared_options
 def export() -> None:
     """Render runs in the forms of others."""
 

@@ -25,8 +25,9 @@ from whence.cli.common import choices, command, open_reader, refuse
     help="How many links to follow; all if not given.",
 )
 def graph(any_id: str, direction: str, depth: int | None, *, dot: bool) -> None:
-    """Show what a thing came from and what came from it, over links.
+    """Show what a thing came from and what came from it.
 
+    Links are followed in both directions, or in one.
     ID is whatever links name: the id of a run, span, record or output, an external id, or an id of
     your own.
     """

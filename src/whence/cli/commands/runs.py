@@ -95,7 +95,7 @@ def print_runs(rows: list[RunRow]) -> None:
         ),
         (output.Column("errors", right=True), [row.errors or None for row in rows]),
         (output.Column("lost", right=True), [row.lost or None for row in rows]),
-        (output.Column("flagged", state=True), ["yes" if row.flagged else None for row in rows]),
+        (output.Column("review", state=True), ["flagged" if row.flagged else None for row in rows]),
     ]
     shown = [
         (column, cells) for column, cells in table if any(cell not in {None, ""} for cell in cells)

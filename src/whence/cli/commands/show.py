@@ -11,8 +11,9 @@ from whence.cli.common import choices, command, open_reader
 @command("show")
 @click.argument("any_id", metavar="ID")
 def show(any_id: str) -> None:
-    """Show one run as a tree of its spans and what was recorded in them.
+    """Show one run as a tree.
 
+    Spans inside spans, and in each what was recorded there, in order of time.
     ID is a run id or its first digits, an external id, or the id of anything in the run.
     """
     with open_reader() as reader:

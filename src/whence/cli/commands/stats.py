@@ -34,7 +34,9 @@ from whence.store.rows import TABLES
     "--filter", "written", default="", metavar="FILTER", help="Rows of the table that satisfy this."
 )
 def stats(by: tuple[str, ...], window: str, table: str, written: str) -> None:
-    r"""Show counts, errors, tokens, cost, durations and scores by group, the largest group first.
+    r"""Show counts, tokens, cost and durations by group.
+
+    Errors and scores too, where the table has them; the largest group first.
 
     \b
     whence stats --by model

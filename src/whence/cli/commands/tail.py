@@ -92,7 +92,9 @@ def _matching(reader: Reader, table: str, written: str, ids: Iterable[str]) -> s
     "--follow/--no-follow", default=True, show_default=True, help="Go on as records are written."
 )
 def tail(written: str, run_id: str | None, kind: str | None, last: int, *, follow: bool) -> int:
-    """Show the newest records, and go on as they are written; Ctrl-C ends it.
+    """Show the newest records, and go on as they are written.
+
+    Ctrl-C ends it.
 
     FILTER is an expression of the filter language: about rows of the table that --kind names, and
     without --kind about runs, of which all records are shown then. With --json each record is one
