@@ -64,15 +64,16 @@ def _capture(driver: Any, job: dict[str, Any]) -> dict[str, Any]:
         _take_count(job["sink"])
     cpu, wall = [], []
     thread_ns, wall_ns, record = time.thread_time_ns, time.perf_counter_ns, driver.record_run
-    process_began = time.process_time_ns()
+    process_began, thread_began = time.process_time_ns(), thread_ns()
     for run in runs:
         wall_began, cpu_began = wall_ns(), thread_ns()
         record(run)
         cpu.append(thread_ns() - cpu_began)
         wall.append(wall_ns() - wall_began)
         time.sleep(pause_s)
+    pausing_ns = thread_ns() - thread_began - sum(cpu)  # pauses and clock readings are ours
     driver.flush()
-    total_ns = time.process_time_ns() - process_began
+    total_ns = time.process_time_ns() - process_began - pausing_ns
     records = workload.RECORDS_PER_RUN
     each = len(runs) * records * 1e3
     return {

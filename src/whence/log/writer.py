@@ -141,6 +141,7 @@ class Writer:
                 self._unsettled = True
                 return NOT_WRITTEN
             self._busy = True
+            begun = False
             try:
                 offset = self._size
                 if offset >= self._full_at or now_ns >= self._look_at_ns:
@@ -150,6 +151,7 @@ class Writer:
                     self._busy = False
                     return REFUSED
                 line = b'{"v":1,"seq":%d,%b\n' % (self._seq + 1, body[1:])
+                begun = True
                 count = _write(self._fd, line)
                 if count != len(line):
                     self._finish_short_write(line, count)
@@ -189,11 +191,13 @@ class Writer:
                 self._unsettled = True
                 return
             self._busy = True
+            begun = False
             try:
                 nanos = now_ns - self._second_ns
                 if self._size >= self._full_at or now_ns >= self._look_at_ns or not 0 <= nanos < _SECOND_NS:
                     nanos = self._turn(now_ns)
                 line = form % (self._seq + 1, self._second, nanos, *parts)
+                begun = True
                 count = _write(self._fd, line)
                 if count != len(line):
                     self._finish_short_write(line, count)

@@ -223,7 +223,7 @@ class Names:
         self._found: dict[str, find.Found | None] = {}
         if known is not None:
             self._rows[known.run] = known.rows
-            # Thousands of spans are asked about together, which is no reason for thousands of look-ups.
+            # Thousands of spans may be asked about together: that should not take as many look-ups.
             for row in known.rows.get("spans", ()):
                 self._found[row.id] = find.Found(known.run, "spans", row, known.rows)
 
