@@ -64,7 +64,7 @@ class Sizes(msgspec.Struct, frozen=True):
     repetitions: int
 
 
-FULL = Sizes(runs=300, warm=30, singles=20_000, disabled_calls=400_000, repetitions=7)
+FULL = Sizes(runs=300, warm=30, singles=20_000, disabled_calls=400_000, repetitions=5)
 QUICK = Sizes(runs=30, warm=5, singles=2_000, disabled_calls=40_000, repetitions=2)
 TINY = Sizes(runs=2, warm=1, singles=20, disabled_calls=100, repetitions=1)
 

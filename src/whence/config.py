@@ -9,7 +9,7 @@ WHENCE_COMPACT_AT_EXIT   `0` leaves archiving to the readers, however much was r
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 

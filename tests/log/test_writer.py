@@ -306,5 +306,5 @@ def test_an_interrupt_leaves_whole_lines_and_a_working_writer(place):
     assert len(found) == len(set(found))
     assert {str(number) for number, where in acknowledged if where >= 0} <= set(found)
     assert found[-1] == "the end"
-    for path in paths(place):
-        assert path.read_bytes().endswith(b"\n")
+    for path in paths(place):  # a segment that was interrupted at its birth is empty
+        assert path.read_bytes()[-1:] in {b"", b"\n"}

@@ -126,18 +126,19 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
             Option(_text(k), probability=_number(v), chosen=_text(k) == chosen) for k, v in pairs.items()
         ]
     made: list[Any] = []
-    items = cast("list[Any]", given) if type(given) is list else _items(given)
+    items: list[Any] = cast("Any", given) if type(given) is list else _items(given)
     for item in items:
-        if type(item) is dict and len(item) == 2:  # noqa: PLR2004 - a name and a reason: what most callers give
+        kind: type[Any] = type(item)
+        if kind is dict and len(item) == 2:  # noqa: PLR2004 - a name and a reason: what most callers give
             name, reason = item.get("name"), item.get("reason_rejected")
             if type(name) is str and type(reason) is str and name != chosen:
                 made.append(item)  # it has the form of an Option already
                 continue
-        fields = None if type(item) is str else _find_mapping(item)
+        fields = None if kind is str else _find_mapping(item)
         if fields is not None:
             made.append(_option(fields, chosen, put))
         else:
-            name = item if type(item) is str else _text(item)
+            name = item if kind is str else _text(item)
             made.append(Option(name, chosen=name == chosen))
     return made
 

@@ -254,11 +254,10 @@ def _write_shared(
 
 def _encode_written(record: Record, written: dict[str, Any]) -> bytes:
     """Return the body of a record of which the fields in `written` hold JSON text, unless they are texts."""
-    body = b""
     try:
         body = _encode(record)
     except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        pass  # the careful path finds out which field it is
+        body = b""  # the careful path finds out which field it is
     if 0 < len(body) <= _INLINE_BYTES:
         return body
     raw = frozenset(name for name, value in written.items() if type(value) is not str)
@@ -351,7 +350,7 @@ def _kept(name: str, value: Any, *, typed_text: bool, whole: dict[str, Any]) -> 
         return _kept_texts(name, value, whole)
     if name == "usage":
         return {key: _shrink(item) for key, item in cast("dict[str, Any]", value).items()}
-    kept = _shrink(value)
+    kept: Any = _shrink(value)
     if isinstance(value, list) and not isinstance(kept, list):  # a list field has to stay a list
         whole[name] = kept
         return [_shrink(item) for item in cast("list[Any]", value)[:_KEPT_ITEMS]]

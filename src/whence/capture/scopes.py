@@ -188,7 +188,7 @@ class Span(Scope):
             if isinstance(implicit, NoOp):
                 return NOOP
             outer = implicit
-        elif not outer.recording:
+        elif isinstance(outer, NoOp):
             return NOOP
         self._outer = outer
         self._owner = outer._owner

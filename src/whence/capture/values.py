@@ -35,7 +35,7 @@ def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
 
     Text that UTF-8 cannot encode is found later, when it is encoded.
     """
-    kind: type[Any] = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType] - a cast would cost a call for every value
     if kind is str or kind is bool or value is None:
         return True
     if kind is int:
@@ -218,7 +218,7 @@ def _is_encodable(value: str) -> bool:
 
 
 def _object(value: Any, problem: str | None) -> dict[str, Any]:
-    kind: type[Any] = type(value)
+    kind = cast("type[Any]", type(value))
     try:
         shown = repr(value)[:MAX_REPR_CHARS]
     except Exception as error:  # noqa: BLE001 - the user's __repr__ may do anything

@@ -152,7 +152,8 @@ def _fold_record(kind: type[Record], plain: dict[str, Any]) -> dict[str, Any]:
     folded = _fold(kind, plain)
     if kind is Decision and isinstance(folded.get("options"), list):
         folded["options"] = [
-            _fold(Option, o) if isinstance(o, dict) else o for o in folded["options"]
+            _fold(Option, cast("dict[str, Any]", o)) if isinstance(o, dict) else o
+            for o in cast("list[Any]", folded["options"])
         ]
     if kind is Generation and isinstance(folded.get("usage"), dict):
         folded["usage"] = _fold(Usage, folded["usage"])

@@ -96,10 +96,9 @@ def _restore_marker(marker: dict[str, Any], blob: Blob | None) -> Any:
                 return int(text, 16) if "0x" in text[:3] else int(text)
             case "text", str():
                 return _exact_text(marker["base64"])
-            case "pairs", list(pairs):
-                return {
-                    _key(key, blob): restore(item, blob) for key, item in cast("list[Any]", pairs)
-                }
+            case "pairs", list():
+                pairs = cast("list[Any]", marker["value"])
+                return {_key(key, blob): restore(item, blob) for key, item in pairs}
             case _:
                 return marker
     except (KeyError, TypeError, ValueError):  # a foreign writer's marker, or a damaged one
