@@ -46,7 +46,9 @@ _number = values.number
 
 def mapping(value: Any, put: Put) -> dict[str, Any]:
     """Return a mapping's clean copy; anything that is no mapping with text keys under the key `value`."""
-    clean = values.clean(value, put)
+    clean: Any = values.clean(value, put)
+    if clean is value and type(value) is dict:
+        return clean
     if isinstance(clean, dict) and cast("dict[str, Any]", clean).get(_MARK, "pairs") == "pairs":
         return cast("dict[str, Any]", clean)
     return {"value": clean}
@@ -126,9 +128,9 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
             Option(_text(k), probability=_number(v), chosen=_text(k) == chosen) for k, v in pairs.items()
         ]
     made: list[Any] = []
-    items: list[Any] = cast("Any", given) if type(given) is list else _items(given)
+    items: Any = given if type(given) is list else _items(given)
     for item in items:
-        kind: type[Any] = type(item)
+        kind: Any = type(item)
         if kind is dict and len(item) == 2:  # noqa: PLR2004 - a name and a reason: what most callers give
             name, reason = item.get("name"), item.get("reason_rejected")
             if type(name) is str and type(reason) is str and name != chosen:

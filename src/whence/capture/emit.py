@@ -155,14 +155,14 @@ def _whole(scope: Verbs, how: Shape, body: Any, now_ns: int, record_id: str) -> 
     )
 
 
-def envelope(run_id: str, span_id: str | None, stage: str | None) -> bytes:
-    """Return the part of a line that all records of one scope share, as JSON text with a leading comma."""
-    text = f',"run":"{run_id}"'.encode()
-    if span_id is not None:
-        text += f',"span":"{span_id}"'.encode()
-    if stage is not None:
-        text += b',"stage":' + _encode(stage.encode("utf-8", "backslashreplace").decode())
-    return text
+def run_part(run_id: str) -> bytes:
+    """Return the part of a line that all records of a run share, as JSON text with a leading comma."""
+    return b',"run":"%b"' % run_id.encode()
+
+
+def stage_part(stage: str) -> bytes:
+    """Return the part of a line that all records of a stage share, as JSON text with a leading comma."""
+    return b',"stage":' + _encode(stage.encode("utf-8", "backslashreplace").decode())
 
 
 def emit(record: Record, now_ns: int) -> None:

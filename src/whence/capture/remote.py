@@ -57,7 +57,9 @@ class RemoteRun(Run):
         super().__init__({})
         self.id = self.trace_id = self.run_id = run_id
         self.span_id = span_id
-        self.envelope = emit.envelope(run_id, span_id, None)
+        self.envelope = self.run_part = emit.run_part(run_id)
+        if span_id is not None:
+            self.envelope += f',"span":"{span_id}"'.encode()
 
     def __enter__(self) -> Run:
         self._enter()

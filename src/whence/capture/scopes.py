@@ -42,13 +42,15 @@ _EndedBody = _ENDED.body
 class Scope(Verbs):
     """A run or span that is open: where its records go, and what was current before it."""
 
-    __slots__ = ("_outer", "_owner", "_pid", "_started_mono_ns", "_user_status", "envelope", "run_id", "span_id", "stage")
+    __slots__ = ("_outer", "_owner", "_pid", "_started_mono_ns", "_user_status", "envelope", "run_id", "run_part", "span_id", "stage", "stage_part")
 
     recording = True
     status: str
     run_id: str
     span_id: str | None
     stage: str | None
+    run_part: bytes
+    stage_part: bytes
     _owner: Run
     _outer: Scope | NoOp | None
 
@@ -81,11 +83,14 @@ class Scope(Verbs):
         this one may still be open, in a generator that nobody finished; and a generator's own may outlive the one around it.
         """
         scope = current_scope.get()
+        outer = self._outer
+        if scope is self and (outer is None or outer.status == "running"):
+            current_scope.set(outer)
+            return
         while scope is not self:
             if not isinstance(scope, Scope):
                 return
             scope = scope._outer
-        outer = self._outer
         while isinstance(outer, Scope) and outer.status != "running":
             outer = outer._outer
         current_scope.set(outer)
@@ -115,7 +120,8 @@ class Run(Scope):
         self.id = self.trace_id = self.run_id = _ids.new_run_id()
         self.span_id = None
         self.stage = None
-        self.envelope = emit.envelope(self.run_id, None, None)
+        self.envelope = self.run_part = emit.run_part(self.run_id)
+        self.stage_part = b""
         self.status = "running"
         self._owner = self
         self._user_status = ""
@@ -195,10 +201,12 @@ class Span(Scope):
         self.run_id = outer.run_id
         if self.kind == "stage":
             self.stage = self.name
-            self.envelope = emit.envelope(self.run_id, self.span_id, self.name)
+            self.stage_part = emit.stage_part(self.name)
         else:
             self.stage = outer.stage
-            self.envelope = emit.envelope(self.run_id, self.span_id, outer.stage)
+            self.stage_part = outer.stage_part
+        self.run_part = outer.run_part
+        self.envelope = b'%b,"span":"%b"%b' % (outer.run_part, self.id.encode(), self.stage_part)
         current_scope.set(self)
         self._pid = state.pid
         self._started_mono_ns = _mono()

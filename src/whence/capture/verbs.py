@@ -45,7 +45,7 @@ class Verbs:
     span_id: str | None
     stage: str | None
     envelope: bytes
-    """What all lines of this scope share, see `emit.envelope`."""
+    """What all lines of this scope share, see `emit.run_part` and `emit.stage_part`."""
 
     def decide(
         self,

@@ -43,25 +43,13 @@ class Seen:
         self.writer = writer
         self.serial = serial
         self._places: dict[Key, tuple[int, Path, int]] = {}
-        self._digests: dict[Key, str] = {}
         self._lines: dict[int, dict[int, Key]] = {}
         self._held = 0
 
     def _forget(self) -> None:
         self._places = {}
-        self._digests = {}
         self._lines = {}
         self._held = 0
-
-    def _digest(self, text: bytes) -> str:
-        """Return the SHA-256 of a text, remembered for prompts that every run sends again."""
-        key = (len(text), hash(text))
-        digest = self._digests.get(key)
-        if digest is None:
-            digest = digest_of(text)
-            if key in self._places:
-                self._digests[key] = digest
-        return digest
 
     def value(self, path: Path, text: bytes, fragments: list[Fragment]) -> Any:
         """Return what to write for the field at `path`: its JSON text as it is, or a reference to an earlier one.
@@ -76,7 +64,7 @@ class Seen:
         key = (len(text), hash(text))
         place = self._places.get(key)
         if place is not None and place[2] < 0:
-            digest = self._digest(text)
+            digest = digest_of(text)
             return {MARK: "same", "line": place[0], "path": place[1], "sha256": digest}
         fragments.append((key, path, -1))
         return msgspec.Raw(text)
@@ -112,7 +100,7 @@ class Seen:
                             "path": path,
                             "from": first,
                             "count": end - index,
-                            "sha256": self._digest(stretch),
+                            "sha256": digest_of(stretch),
                         }
                     )
                     index = end
