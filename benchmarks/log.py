@@ -72,7 +72,7 @@ class Phase(msgspec.Struct, frozen=True):
     append_us_p99: float
     """The slowest of a hundred records, as its writer saw it."""
     append_ms_most: float
-    """The slowest record of all: what a writer that has to wait would show."""
+    """The slowest of the beats, which alone are timed: what a writer that has to wait would show."""
     delay_ms_p50: float | None
     """From the time in a record until a poll shows it; None without a reader."""
     delay_ms_p99: float | None

@@ -17,7 +17,12 @@ from logs import paths
 
 from whence.log import reader, segment
 from whence.log.home import Home
+from whence.store.base import Order, Store
+from whence.store.compactor import compact
+from whence.store.duckdb import DuckDBStore
 from whence.store.memory import MemoryStore
+from whence.store.predicate import ALWAYS
+from whence.store.rows import TABLES, TIME_FIELD
 
 
 def load_harness():
@@ -64,11 +69,37 @@ with whence.run(me) as run:
 )
 
 
-def check(home: Home, victims: list) -> int:
+COMPACTOR = (
+    harness.ACKNOWLEDGE
+    + """
+import random, sys
+from pathlib import Path
+from whence.errors import ArchiveBusyError
+from whence.log.home import Home
+from whence.store import compactor
+
+compactor.BATCH_BYTES = 100_000
+home, rng = Home(Path(sys.argv[1])), random.Random()
+
+def step(name):
+    if rng.random() < 0.02:
+        os._exit(9)
+
+acknowledge("begun")
+while True:
+    try:
+        acknowledge(f"compacted {compactor.compact(home, steps=step).records}")
+    except ArchiveBusyError:
+        continue
+"""
+)
+
+
+def check(home: Home, victims: list, store: Store | None = None) -> int:
     """Assert that what was acknowledged is there once and whole, and return how much that was."""
-    store = MemoryStore(home)
+    store = store or MemoryStore(home)
     assert store.problems() == []
-    rows = store._rows
+    rows = {table: store.select(table, ALWAYS, Order(TIME_FIELD[table])) for table in TABLES}
     events = Counter(row.message for row in rows["events"])
     tools = Counter(row.output for row in rows["tool_calls"])
     generations = {row.id: row for row in rows["generations"]}
@@ -87,7 +118,7 @@ def check(home: Home, victims: list) -> int:
                 assert tools[what] == 1
             elif kind == "run":
                 assert what in runs
-            else:
+            elif kind == "generation":
                 record, _, number = what.partition(" ")
                 messages = generations[record].messages
                 assert len(messages) == min(20, int(number))
@@ -119,6 +150,37 @@ def run_kills(home: Path, kills: int, seed: int, durability: str = "process") ->
 def test_killed_writers_lose_nothing_they_acknowledged(home, durability):
     """Two writers at a time, one of which rotates all the time."""
     run_kills(home, int(os.environ.get("WHENCE_KILLS", SHORT)) // 2, seed=1, durability=durability)
+
+
+def run_kills_with_compactor(home: Path, kills: int, seed: int) -> int:
+    """Kill writers and a compactor, and look at what the archive and the log say together."""
+    place = Home(home)
+    sources = [
+        (WRITER, (str(home), "30000", "process")),
+        (WRITER, (str(home), str(64 << 20), "process")),
+        (COMPACTOR, (str(home),)),
+    ]
+    victims = harness.kill_at_random(sources, kills, random.Random(seed))  # noqa: S311 - no secret
+    memory, duckdb = MemoryStore(place), DuckDBStore(place)
+    acknowledged = check(place, victims, duckdb)
+    compact(place)
+    duckdb.refresh()
+    for table in TABLES:
+        order = Order(TIME_FIELD[table])
+        assert duckdb.select(table, ALWAYS, order) == memory.select(table, ALWAYS, order)
+    duckdb.close()
+    return acknowledged
+
+
+def test_a_killed_compactor_loses_and_doubles_nothing(home):
+    """Writers and a compactor die at random, the compactor also between any two of its steps."""
+    run_kills_with_compactor(home, int(os.environ.get("WHENCE_KILLS", SHORT)), seed=3)
+
+
+@pytest.mark.soak
+def test_many_killed_writers_and_compactors_lose_and_double_nothing(home):
+    """The same, for as long as it is given."""
+    run_kills_with_compactor(home, int(os.environ.get("WHENCE_KILLS", LONG)), seed=4)
 
 
 @pytest.mark.soak
