@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
-WRITERS = 4
 FULL_SPEED_BEAT, PACED_BEAT = 100, 10
 BEAT_LEVEL = "beat"
 FULL_SPEED_POLL_S, PACED_POLL_S = 0.02, 0.01
@@ -46,15 +45,16 @@ Poll = Callable[[], list[int]]
 class Sizes(msgspec.Struct, frozen=True):
     """How much is measured."""
 
+    writers: int
     seconds: float
     paced_a_second: int
     """Records that each writer makes in a second of the paced phase."""
     repetitions: int
 
 
-FULL = Sizes(seconds=4.0, paced_a_second=500, repetitions=3)
-QUICK = Sizes(seconds=1.0, paced_a_second=500, repetitions=1)
-TINY = Sizes(seconds=0.2, paced_a_second=500, repetitions=1)
+FULL = Sizes(writers=4, seconds=4.0, paced_a_second=500, repetitions=3)
+QUICK = Sizes(writers=4, seconds=1.0, paced_a_second=500, repetitions=1)
+TINY = Sizes(writers=1, seconds=0.1, paced_a_second=500, repetitions=1)
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class Phase(msgspec.Struct, frozen=True):
     append_us_p99: float
     """The slowest of a hundred records, as its writer saw it."""
     append_ms_most: float
-    """The slowest of the beats, which alone are timed: what a writer that has to wait would show."""
+    """The slowest of the beats, which alone are timed: it would show a writer that has to wait."""
     delay_ms_p50: float | None
     """From the time in a record until a poll shows it; None without a reader."""
     delay_ms_p99: float | None
@@ -126,10 +126,10 @@ def _phase(bench: Bench, sizes: Sizes, read_by: str, pace: int | None) -> Phase:
     home = Home(bench.fresh("log") / "home")
     home.root.mkdir()
     context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(WRITERS + 1), context.Queue()
+    barrier, results = context.Barrier(sizes.writers + 1), context.Queue()
     writers = [
         context.Process(target=write, args=(home.root, sizes.seconds, pace, barrier, results))
-        for _ in range(WRITERS)
+        for _ in range(sizes.writers)
     ]
     for process in writers:
         process.start()
@@ -150,9 +150,9 @@ def _phase(bench: Bench, sizes: Sizes, read_by: str, pace: int | None) -> Phase:
     return Phase(
         name="paced" if pace else "full speed",
         read_by=read_by,
-        writers=WRITERS,
+        writers=sizes.writers,
         stored=stored,
-        lost=count + 2 * WRITERS - stored,
+        lost=count + 2 * sizes.writers - stored,
         records_a_second=count / elapsed_s,
         append_us_p99=quantile(taken, 0.99) / 1e3,
         append_ms_most=max(taken) / 1e6,

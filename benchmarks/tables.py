@@ -142,7 +142,7 @@ def _log(figures: log.Figures) -> str:
         "poll ms p50",
         "most",
     )
-    return table(f"The log: {log.WRITERS} processes write, one reads", header, rows)
+    return table(f"The log: {figures.sizes.writers} processes write, one reads", header, rows)
 
 
 def _archive(figures: archive.Figures) -> str:
