@@ -15,6 +15,8 @@ mono_ns = time.perf_counter_ns
 _second: tuple[int, str] = (0, "1970-01-01T00:00:00.")
 _text_second: dict[str, int] = {}
 _CACHED_SECONDS = 4096
+_SECOND_NS = 1_000_000_000
+_OWN_LENGTH = 30
 
 
 def format_ns(unix_ns: int) -> str:
@@ -22,7 +24,7 @@ def format_ns(unix_ns: int) -> str:
     global _second  # noqa: PLW0603 - records of one second share the text of that second
     start, prefix = _second
     nanos = unix_ns - start
-    if not 0 <= nanos < 1_000_000_000:
+    if not 0 <= nanos < _SECOND_NS:
         second, nanos = divmod(unix_ns, 1_000_000_000)
         prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
         _second = (second * 1_000_000_000, prefix)
@@ -38,7 +40,7 @@ def parse_ns(text: str) -> int:
     Raises:
         ValueError: The text is not a date and time.
     """
-    if len(text) == 30 and text[19] == "." and text[29] == "Z":  # the form we write
+    if len(text) == _OWN_LENGTH and text[19] == "." and text[29] == "Z":  # the form we write
         second = _text_second.get(text[:19])
         if second is None:
             if len(_text_second) >= _CACHED_SECONDS:

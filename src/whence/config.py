@@ -1,4 +1,4 @@
-"""Every setting, read from the environment in this one place, and passed down from here as a struct.
+"""Every setting: read from the environment in this one place, passed down from here as a struct.
 
 WHENCE_HOME              the home folder; `.whence` in the working directory if unset
 WHENCE_DISABLED          `1`, `true`, `yes` or `on` records nothing
@@ -9,14 +9,12 @@ WHENCE_COMPACT_AT_EXIT   `0` leaves archiving to the readers, however much was r
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from whence.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Durability = Literal["process", "group", "record"]
 DURABILITIES: tuple[Durability, ...] = ("process", "group", "record")

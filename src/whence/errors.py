@@ -13,8 +13,9 @@
     |  `- SqlRefused          the statement is not one read-only query
     `- MissingExtraError      an optional package is needed; the message names the extra
 
-Messages say what happened, with which value, and what to do next. Capture raises none of these into the user's
-program, with two exceptions that are answers to a wrong call: `ConfigError` from `configure` and `LinkError`.
+Messages say what happened, with which value, and what to do next. Capture raises none of these into
+the user's program, with two exceptions that are answers to a wrong call: `ConfigError` from
+`configure` and `LinkError`.
 """
 
 from __future__ import annotations

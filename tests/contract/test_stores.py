@@ -1,18 +1,20 @@
-"""Every store gives the rows that the memory store gives, for any question: hot, archived, and half of each."""
+"""Every store gives the rows that the memory store gives, for any question.
+
+Hot, archived, and half of each.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from homes import fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from homes import fill
 from strategies import predicates
+
 from whence.log import segment
 from whence.log.home import Home
 from whence.store import fields
@@ -23,12 +25,20 @@ from whence.store.memory import MemoryStore
 from whence.store.predicate import ALWAYS
 from whence.store.rows import TABLES, TIME_FIELD, Row
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 TABLE_NAMES = sorted(TABLES)
 
 
 @pytest.fixture(scope="module", params=["hot", "archived", "mixed"])
-def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Store]]:
-    """The memory store and DuckDB over the same home: nothing archived, everything, or the first half with live writers on top."""
+def stores(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Store, Store]]:
+    """The memory store and DuckDB over the same home.
+
+    Nothing archived, everything, or the first half with live writers on top.
+    """
     home = Home(Path(tmp_path_factory.mktemp(request.param)))
     writers = fill(home, seed=7, runs=30)
     if request.param != "hot":
@@ -76,8 +86,10 @@ def test_any_filter_gives_the_same_rows(stores: tuple[Store, Store], data: st.Da
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_pages_in_any_order_join_to_the_whole(stores: tuple[Store, Store], data: st.DataObject) -> None:
-    """Reading page by page, by any field and direction, gives each row once and in the memory store's order."""
+def test_pages_in_any_order_join_to_the_whole(
+    stores: tuple[Store, Store], data: st.DataObject
+) -> None:
+    """Page by page, by any field and direction, each row comes once and in order."""
     memory, other = stores
     table = data.draw(st.sampled_from(TABLE_NAMES))
     orderable = [f.name for f in fields.fields_of(table).values() if f.type not in ("json", "tags")]
@@ -85,7 +97,9 @@ def test_pages_in_any_order_join_to_the_whole(stores: tuple[Store, Store], data:
     size = data.draw(st.sampled_from((1, 3, 7))) if table != "events" else 7
     expected = memory.select(table, ALWAYS, order)
     rows: list[Row] = []
-    while page := other.select(table, ALWAYS, order, size, key_of(rows[-1], order) if rows else None):
+    while page := other.select(
+        table, ALWAYS, order, size, key_of(rows[-1], order) if rows else None
+    ):
         rows += page
 
     assert rows == expected
@@ -100,10 +114,19 @@ def test_figures_are_the_same(stores: tuple[Store, Store], data: st.DataObject) 
     known = fields.fields_of(table).values()
     scalars = [f.name for f in known if f.type in ("text", "boolean")]
     by = data.draw(st.lists(st.sampled_from(scalars), max_size=2, unique=True))
-    numbers = [f.name for f in known if f.type in ("integer", "number") and not f.is_time and f.name != "seed"]
-    measures = [Measure("n", "count"), Measure("hits", "count", where=data.draw(predicates(table, 2)))]
+    numbers = [
+        f.name
+        for f in known
+        if f.type in ("integer", "number") and not f.is_time and f.name != "seed"
+    ]
+    measures = [
+        Measure("n", "count"),
+        Measure("hits", "count", where=data.draw(predicates(table, 2))),
+    ]
     for name in numbers:
-        measures += [Measure(f"{fn}_{name}", fn, name) for fn in ("sum", "avg", "min", "max", "p50", "p95")]
+        measures += [
+            Measure(f"{fn}_{name}", fn, name) for fn in ("sum", "avg", "min", "max", "p50", "p95")
+        ]
     got = {_group(row, by): row for row in other.aggregate(table, ALWAYS, by, measures)}
     expected = {_group(row, by): row for row in memory.aggregate(table, ALWAYS, by, measures)}
 
@@ -124,7 +147,7 @@ def _close(a: Any, b: Any) -> bool:
 
 
 def test_a_run_is_whole_wherever_it_stands(stores: tuple[Store, Store]) -> None:
-    """All rows of each run, read one run at a time, are the same, and any of their ids finds the run."""
+    """All rows of a run, read by themselves, are the same, and any of their ids finds the run."""
     memory, other = stores
     for run in memory.select("runs", ALWAYS, _order("runs")):
         expected = memory.run_rows(run.id)

@@ -1,18 +1,20 @@
 """The functions of capture: open a run, open a span, ask for the current one.
 
-`tool`, `stage`, `generation` and their like are `span` with the kind filled in. Every function gives a no-op object where nothing is
-recorded, never None.
+`tool`, `stage`, `generation` and their like are `span` with the kind filled in. Every function
+gives a no-op object where nothing is recorded, never None.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whence.capture.context import current_scope
 from whence.capture.noop import NOOP, NoOp
 from whence.capture.scopes import Run, Span, open_run
 from whence.capture.state import current as _state
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def run(
@@ -62,13 +64,16 @@ def run(
 
 
 def span(name: str, kind: str = "custom", **fields: Any) -> Span | NoOp:
-    """Return a span, to be entered with `with` or `async with`; outside a run it gets a run of its own.
+    """Return a span, to be entered with `with` or `async with`.
+
+    Outside a run it gets a run of its own.
 
     Args:
         name: What the step is called.
-        kind: `stage`, `step`, `agent`, `generation`, `tool`, `retrieval`, `transformation`, `evaluation`, `guardrail`, `custom`, or your word.
-        **fields: `input`, `output`, `agent`, `algorithm`, `input_count`, `status` are fields of the span; tools and generations have theirs;
-            any other becomes an attribute.
+        kind: `stage`, `step`, `agent`, `generation`, `tool`, `retrieval`, `transformation`,
+            `evaluation`, `guardrail`, `custom`, or your word.
+        **fields: `input`, `output`, `agent`, `algorithm`, `input_count`, `status` are fields of the
+            span; tools and generations have theirs; any other becomes an attribute.
     """
     if not _state.enabled:
         return NOOP
@@ -76,7 +81,10 @@ def span(name: str, kind: str = "custom", **fields: Any) -> Span | NoOp:
 
 
 def stage(name: str, **fields: Any) -> Span | NoOp:
-    """Return a span of kind `stage`: a part of the pipeline that everything inside it is counted to."""
+    """Return a span of kind `stage`.
+
+    A part of the pipeline that everything inside it is counted to.
+    """
     if not _state.enabled:
         return NOOP
     return Span(name, "stage", fields)
@@ -90,7 +98,10 @@ def step(name: str, **fields: Any) -> Span | NoOp:
 
 
 def tool(name: str, **fields: Any) -> Span | NoOp:
-    """Return a span of kind `tool`; its tool call is written when its `output` is set, or at its end."""
+    """Return a span of kind `tool`.
+
+    Its tool call is written when its `output` is set, or at its end.
+    """
     if not _state.enabled:
         return NOOP
     return Span(name, "tool", fields)
@@ -125,7 +136,10 @@ def current_run() -> Run | NoOp:
 
 
 def current_span() -> Span | Run | NoOp:
-    """Return the innermost span the code at hand is in, the run itself outside any span, or the no-op object."""
+    """Return the innermost span the code at hand is in, or the run itself outside any span.
+
+    Where nothing is recorded it is the no-op object.
+    """
     scope = current_scope.get()
     if isinstance(scope, (Span, Run)):
         return scope

@@ -1,7 +1,9 @@
-"""Brings the structured arguments of verbs into record form: options, factors, usage, errors, generations and tool calls.
+"""Brings the structured arguments of verbs into record form.
 
-Comes in: what the user wrote, in any of the accepted forms. Goes out: clean values for the fields of a record. Nothing is guessed: a
-form that is not known is kept as a value rather than dropped.
+Options, factors, usage, errors, generations and tool calls.
+
+Comes in: what the user wrote, in any of the accepted forms. Goes out: clean values for the fields
+of a record. Nothing is guessed: a form that is not known is kept as a value rather than dropped.
 """
 
 from __future__ import annotations
@@ -25,19 +27,21 @@ if TYPE_CHECKING:
 _TOOL_CALL = emit.shape(ToolCall)
 MAX_STACK_CHARS = 8_000
 _OPTION_KEYS = ("name", "probability", "score", "reason_rejected", "chosen")
-_GENERATION_TEXT = frozenset({
-    "name",
-    "provider",
-    "model",
-    "response_model",
-    "operation",
-    "response_id",
-    "prompt_name",
-    "prompt_version",
-    "finish_reason",
-    "cost_source",
-    "status",
-})
+_GENERATION_TEXT = frozenset(
+    {
+        "name",
+        "provider",
+        "model",
+        "response_model",
+        "operation",
+        "response_id",
+        "prompt_name",
+        "prompt_version",
+        "finish_reason",
+        "cost_source",
+        "status",
+    }
+)
 _SHARED = frozenset({"messages", "prompt_template", "parameters"})
 _MARK = "$whence"
 _text = values.text
@@ -45,7 +49,10 @@ _number = values.number
 
 
 def mapping(value: Any, put: Put) -> dict[str, Any]:
-    """Return a mapping's clean copy; anything that is no mapping with text keys under the key `value`."""
+    """Return a mapping's clean copy.
+
+    Anything that is no mapping with text keys under the key `value`.
+    """
     clean: Any = values.clean(value, put)
     if clean is value and type(value) is dict:
         return clean
@@ -76,7 +83,10 @@ def texts(items: Any) -> list[str]:
 
 
 def _items(given: Any) -> list[Any]:
-    """Return the items of a collection; anything that is none, or will not be iterated, as the only one."""
+    """Return the items of a collection.
+
+    Anything that is none, or will not be iterated, as the only one.
+    """
     if isinstance(given, (str, bytes, bytearray)):
         return [given]
     try:
@@ -120,12 +130,15 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
 
     An option counts as chosen when it says so, or when its name equals what was decided.
     """
-    if type(chosen) is not str:  # comparing with an object of the user's may raise, or not give a boolean
+    if (
+        type(chosen) is not str
+    ):  # comparing with an object of the user's may raise, or not give a boolean
         chosen = _text(chosen) if issubclass(type(chosen), (str, int, float, Enum)) else None
     pairs = None if type(given) is list else _find_mapping(given)
     if pairs is not None:
         return [
-            Option(_text(k), probability=_number(v), chosen=_text(k) == chosen) for k, v in pairs.items()
+            Option(_text(k), probability=_number(v), chosen=_text(k) == chosen)
+            for k, v in pairs.items()
         ]
     made: list[Any] = []
     items: Any = given if type(given) is list else _items(given)
@@ -151,7 +164,13 @@ def _option(item: Mapping[str, Any], chosen: Any, put: Put) -> Option:
     name = name if type(name) is str else _text(name)
     reason = get("reason_rejected")
     probability, score, says_chosen = get("probability"), get("score"), get("chosen")
-    known = 1 + (probability is not None) + (score is not None) + (reason is not None) + (says_chosen is not None)
+    known = (
+        1
+        + (probability is not None)
+        + (score is not None)
+        + (reason is not None)
+        + (says_chosen is not None)
+    )
     others = None
     if len(item) > known:
         rest = {key: value for key, value in item.items() if key not in _OPTION_KEYS}
@@ -177,7 +196,9 @@ def truth(value: Any) -> bool:
 def factors(given: Sequence[Any] | Mapping[str, Any], put: Put) -> list[dict[str, Any]]:
     """Return factors given as mappings or as `{name: weight}`, each with its contribution."""
     weights = None if type(given) is list else _find_mapping(given)
-    items = _items(given) if weights is None else [{"name": k, "weight": v} for k, v in weights.items()]
+    items = (
+        _items(given) if weights is None else [{"name": k, "weight": v} for k, v in weights.items()]
+    )
     made: list[dict[str, Any]] = []
     for item in items:
         fields = _find_mapping(item)
@@ -190,7 +211,9 @@ def factors(given: Sequence[Any] | Mapping[str, Any], put: Put) -> list[dict[str
 
 
 _RUN_FIELDS = ("external_id", "workflow", "session", "conversation", "user")
-_UPDATE_FIELDS = frozenset({"input", "output", "status", "algorithm", "input_count", "output_count", *_RUN_FIELDS})
+_UPDATE_FIELDS = frozenset(
+    {"input", "output", "status", "algorithm", "input_count", "output_count", *_RUN_FIELDS}
+)
 
 
 def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None = None) -> None:
@@ -208,7 +231,11 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
         )
         emit.emit(record, now)
         return
-    shared = {key: values.clean(attributes.pop(key), put) for key in ("input", "output") if key in attributes}
+    shared = {
+        key: values.clean(attributes.pop(key), put)
+        for key in ("input", "output")
+        if key in attributes
+    }
     status, algorithm = attributes.pop("status", None), attributes.pop("algorithm", None)
     known: dict[str, Any] = {}
     if scope.span_id is None:
@@ -236,11 +263,17 @@ def error(exception: BaseException) -> dict[str, Any]:
     message = described.partition(": ")[2]
     try:
         message = str(exception)[:4_000]
-        stack = "".join(traceback.format_exception(exception, limit=-20, chain=True))[-MAX_STACK_CHARS:]
+        stack = "".join(traceback.format_exception(exception, limit=-20, chain=True))[
+            -MAX_STACK_CHARS:
+        ]
     except Exception:  # noqa: BLE001 - the user's __str__ may do anything
         stack = "the stack could not be formatted"
     kind = type(exception)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
     return {"type": name, "message": message, "stack": stack}
 
 

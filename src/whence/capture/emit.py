@@ -1,9 +1,10 @@
 """From a record to a line in the log: the one path every verb takes.
 
-The fast path encodes a record of plain values and writes it. What it cannot do - text that is not Unicode, values over 32 KiB,
-redaction, withheld content - is done field by field on the careful path, where long values go to blobs and the fields that have to stay
-text keep a preview, their exact value beside them under the key `whole`. Whatever fails here is counted as a lost record of the
-run, told of by a gap record, and never raised.
+The fast path encodes a record of plain values and writes it. What it cannot do - text that is not
+Unicode, values over 32 KiB, redaction, withheld content - is done field by field on the careful
+path, where long values go to blobs and the fields that have to stay text keep a preview, their
+exact value beside them under the key `whole`. Whatever fails here is counted as a lost record of
+the run, told of by a gap record, and never raised.
 """
 
 from __future__ import annotations
@@ -66,7 +67,10 @@ R = TypeVar("R")
 
 
 def never_raises(verb: Callable[P, R]) -> Callable[P, R]:
-    """Return the verb so that failures of ours end here; a `LinkError`, which answers a wrong call, passes."""
+    """Return the verb so that failures of ours end here.
+
+    A `LinkError`, which answers a wrong call, passes.
+    """
 
     @functools.wraps(verb)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -82,7 +86,10 @@ def never_raises(verb: Callable[P, R]) -> Callable[P, R]:
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """How the records of one kind are written fast: envelope by a form, the fields of the kind by the encoder."""
+    """How the records of one kind are written fast.
+
+    Envelope by a form, the fields of the kind by the encoder.
+    """
 
     kind: type[Record]
     """The kind of record."""
@@ -108,7 +115,7 @@ def shape(kind: type[Record], *, has_id: bool = True) -> Shape:
 
 
 def point(scope: Verbs, how: Shape, body: Any, now_ns: int, number: int) -> None:
-    """Write a point record of a scope, whose user values are clean already, under the id `number`."""
+    """Write a point record of a scope under the id `number`; its user values are clean already."""
     current = _current
     try:
         text = _encode(body)
@@ -156,12 +163,12 @@ def _whole(scope: Verbs, how: Shape, body: Any, now_ns: int, record_id: str) -> 
 
 
 def run_part(run_id: str) -> bytes:
-    """Return the part of a line that all records of a run share, as JSON text with a leading comma."""
+    """Return what the lines of a run share, as JSON text with a leading comma."""
     return b',"run":"%b"' % run_id.encode()
 
 
 def stage_part(stage: str) -> bytes:
-    """Return the part of a line that all records of a stage share, as JSON text with a leading comma."""
+    """Return what the lines of a stage share, as JSON text with a leading comma."""
     return b',"stage":' + _encode(stage.encode("utf-8", "backslashreplace").decode())
 
 
@@ -189,7 +196,9 @@ def _emit_carefully(record: Record, now_ns: int) -> None:
         failed(error, record.run)
 
 
-def emit_shared(kind: type[Record], fields: dict[str, Any], now_ns: int, shared: dict[str, Any]) -> None:
+def emit_shared(
+    kind: type[Record], fields: dict[str, Any], now_ns: int, shared: dict[str, Any]
+) -> None:
     """Write a record with fields that may repeat what the segment already holds.
 
     Args:
@@ -221,7 +230,13 @@ def _write_shared(
     writer: Writer,
     seen: Seen | None = None,
 ) -> bool:
-    """Write the record; False if the writer moved to another segment meanwhile, so that references would dangle."""
+    """Write the record.
+
+    False if the writer moved to another segment meanwhile, so that references would dangle.
+
+    Returns:
+        False if the writer moved on meanwhile, so that references would dangle.
+    """
     if seen is None:
         seen = _current.seen
         if seen.serial != writer.serial or seen.writer is not writer:
@@ -253,7 +268,7 @@ def _write_shared(
 
 
 def _encode_written(record: Record, written: dict[str, Any]) -> bytes:
-    """Return the body of a record of which the fields in `written` hold JSON text, unless they are texts."""
+    """Return the body of a record; the fields in `written` that are no texts hold JSON text."""
     try:
         body = _encode(record)
     except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
@@ -288,7 +303,13 @@ def put_blob(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str
 
 
 def _store(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str, Any]:
-    """Store bytes as a blob and return its marker; a marker without bytes if the disk refuses them."""
+    """Store bytes as a blob and return its marker.
+
+    A marker without bytes if the disk refuses them.
+
+    Returns:
+        The marker; one without bytes if the disk refuses them.
+    """
     writer = _current.writer or _current.open_writer()
     try:
         return blobs.put(
@@ -358,7 +379,7 @@ def _kept(name: str, value: Any, *, typed_text: bool, whole: dict[str, Any]) -> 
 
 
 def _kept_texts(name: str, value: Any, whole: dict[str, Any]) -> Any:
-    """Return a list of texts or options, or a mapping to texts, in which what has to be text is text."""
+    """Return a list of texts or options, or a mapping to texts, with text where it has to be."""
     if isinstance(value, dict):
         fitting: Any = {key: _fitting(item) for key, item in cast("dict[str, Any]", value).items()}
     else:
@@ -375,7 +396,9 @@ def _fitting(item: Any) -> Any:
         return item if isinstance(values.settle(item, _nowhere), str) else _preview(item)
     if isinstance(item, dict):
         option = cast("dict[str, Any]", item)
-        return {key: _fitting(v) if key in _OPTION_TEXTS else _shrink(v) for key, v in option.items()}
+        return {
+            key: _fitting(v) if key in _OPTION_TEXTS else _shrink(v) for key, v in option.items()
+        }
     return item
 
 
@@ -408,15 +431,24 @@ def _is_our_word(name: str, value: Any) -> bool:
 def _withheld(name: str, value: Any) -> Any:
     if name in {"messages", "media"}:
         return [_withheld("", item) for item in cast("list[Any]", value)]
-    text = codec.encode_json(values.snapshot(value, lambda content, _encoding, _preview: {"size": len(content)}))
-    marker: dict[str, Any] = {MARK: "withheld", "why": "capture_content is off", "size_bytes": len(text)}
+    text = codec.encode_json(
+        values.snapshot(value, lambda content, _encoding, _preview: {"size": len(content)})
+    )
+    marker: dict[str, Any] = {
+        MARK: "withheld",
+        "why": "capture_content is off",
+        "size_bytes": len(text),
+    }
     if isinstance(value, dict) and isinstance(cast("dict[str, Any]", value).get("role"), str):
         marker["role"] = value["role"]
     return "" if name in {"prompt_template"} else marker
 
 
 def _redacted(value: Any, path: str) -> Any:
-    """Return `value` with the user's redaction applied to every text in it; keys are left as they are."""
+    """Return `value` with the user's redaction applied to every text in it.
+
+    Keys are left as they are.
+    """
     if isinstance(value, str):
         return _redacted_text(value, path)
     if isinstance(value, dict):
@@ -435,20 +467,24 @@ def _redacted_text(text: str, path: str) -> str:
     try:
         redacted = redact(text, path) if current.redact_takes_path else redact(text)
     except Exception as error:  # noqa: BLE001 - the user's function; its failure must not let the text through
-        guard.tell_once("redact", f"the redact function failed, so texts are withheld: {type(error).__name__}")
+        guard.tell_once(
+            "redact", f"the redact function failed, so texts are withheld: {type(error).__name__}"
+        )
         return "[withheld: the redact function failed]"
     return redacted if type(redacted) is str else values.text(redacted)
 
 
 def _redacted_marker(marker: dict[str, Any], path: str) -> Any:
-    """Return what a marker stands for with its texts redacted, in a form that is still to be settled."""
+    """Return what a marker stands for with its texts redacted, still to be settled."""
     form = marker[MARK]
     if form == "text":
         return _redacted_text(cast("str", restore(marker)), path)
     if form == "pairs":
         return {MARK: form, "value": _redacted(marker["value"], path)}
     if form == "object":
-        shown = {key: _redacted_text(marker[key], path) for key in ("repr", "problem") if key in marker}
+        shown = {
+            key: _redacted_text(marker[key], path) for key in ("repr", "problem") if key in marker
+        }
         return marker | {key: values.encodable(text) for key, text in shown.items()}
     return _redacted_blob(marker, path) if _HELD in marker else marker
 
@@ -477,5 +513,3 @@ def failed(error: Exception, run: str) -> None:
         (_current.writer or _current.open_writer()).count_loss(run, why)
     except Exception as second:  # noqa: BLE001 - settings may be unusable; there is no writer to count in
         guard.tell_once("settings", f"nothing can be recorded: {guard.describe(second)}")
-
-

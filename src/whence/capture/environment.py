@@ -1,4 +1,7 @@
-"""Where a run runs: versions, git commit, host and process, found once a process without starting a program."""
+"""Where a run runs.
+
+Versions, git commit, host and process, found once a process without starting a program.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _known: dict[int, dict[str, Any]] = {}
 
 
 def describe() -> dict[str, Any]:
-    """Return Python, whence and library versions, git commit and branch, host, process id and program."""
+    """Return versions, git commit and branch, host, process id and program."""
     pid = os.getpid()
     found = _known.get(pid)
     if found is None:

@@ -1,4 +1,7 @@
-"""Where failures of ours end: they are counted as lost records and told once, and never reach the user's program."""
+"""Where failures of ours end.
+
+They are counted as lost records and told once, and never reach the user's program.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ def tell_once(key: str, sentence: str) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """Return class and message of an error in one line of at most 300 characters, whatever its `__str__` does."""
+    """Return class and message of an error in one line of at most 300 characters.
+
+    It does so whatever the error's `__str__` does.
+    """
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - the user's __str__ may do anything

@@ -1,27 +1,32 @@
-"""When a process that recorded much ends, somebody else archives it: a compactor of its own, which the program does not wait for.
+"""When a process that recorded much ends, somebody else archives it.
 
-Homes that are looked at through the command line or a server are compacted by them. This is for those that only record: without
-it their hot tail would grow until the first reader has to read all of it.
+A compactor of its own, which the program does not wait for.
+
+Homes that are looked at through the command line or a server are compacted by them. This is for
+those that only record: without it their hot tail would grow until the first reader has to read all
+of it.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whence.capture import guard
-from whence.log.home import Home
+
+if TYPE_CHECKING:
+    from whence.log.home import Home
 
 MANY_SEGMENTS = 8
 """Hot segments, of up to 64 MiB each, from which on a closing writer starts a compactor."""
 
 
 def start_compactor_if_due(home: Home) -> None:
-    """Start `whence compact` in the background if many segments wait and what it needs is installed."""
+    """Start `whence compact` in the background if many segments wait and it is installed."""
     try:
-        waiting = len(os.listdir(home.hot))
+        waiting = len(list(home.hot.iterdir()))
     except OSError:
         return
     if waiting < MANY_SEGMENTS or find_spec("duckdb") is None or find_spec("click") is None:

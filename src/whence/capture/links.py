@@ -1,7 +1,7 @@
 """Refuses a declared link that would close a cycle, at the moment it is declared.
 
-The edges declared in this process are kept, up to a bound, and searched from the later end of a new edge. Cycles through edges of other
-processes are found when they are read, by `lineage`.
+The edges declared in this process are kept, up to a bound, and searched from the later end of a new
+edge. Cycles through edges of other processes are found when they are read, by `lineage`.
 
 Source: requirement document 2 (self-edges and cycles are refused when a relationship is added).
 """
@@ -25,7 +25,10 @@ class Edges:
         self._lock = threading.RLock()  # a finalizer may link while this thread does
 
     def release(self) -> None:
-        """Take a new lock in a forked child: another thread of the parent may have held the old one."""
+        """Take a new lock in a forked child.
+
+        Another thread of the parent may have held the old one.
+        """
         self._lock = threading.RLock()
 
     def add(self, earlier: str, later: str, kind: str) -> None:
@@ -35,12 +38,16 @@ class Edges:
             LinkError: It would be a self-edge or close a cycle; then it is not remembered.
         """
         if earlier == later:
-            message = f"the {kind} link points from {earlier!r} to itself; a link goes from an earlier thing to a later one"
+            message = (
+                f"the {kind} link points from {earlier!r} to itself; "
+                "a link goes from an earlier thing to a later one"
+            )
             raise LinkError(message)
         with self._lock:
             if self._reaches(later, earlier):
                 message = (
-                    f"the {kind} link from {earlier!r} to {later!r} would close a cycle: {earlier!r} already comes after "
+                    f"the {kind} link from {earlier!r} to {later!r} would close a cycle: "
+                    f"{earlier!r} already comes after "
                     f"{later!r}; links go from the earlier to the later thing, for every kind"
                 )
                 raise LinkError(message)

@@ -1,13 +1,16 @@
 """What verbs go to when nothing is recorded: an object that takes every call and does nothing.
 
-It stands in where recording is off, where a run was left out by its project or by sampling, and where there is no current run, so that user code
-never has to ask. Its methods are spelled out because `__getattr__` would cost three times as much.
+It stands in where recording is off, where a run was left out by its project or by sampling, and
+where there is no current run, so that user code never has to ask. Its methods are spelled out
+because `__getattr__` would cost three times as much.
 """
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 class NoOp:
@@ -73,19 +76,25 @@ class NoOp:
         """Record nothing."""
         return ""
 
-    def __enter__(self) -> NoOp:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
     ) -> Literal[False]:
         return False
 
-    async def __aenter__(self) -> NoOp:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
     ) -> Literal[False]:
         return False
 

@@ -1,6 +1,9 @@
-"""A decorator that makes a span of every call of a function: plain, async, generator or async generator.
+"""A decorator that makes a span of every call of a function.
 
-A generator's span lasts from its first step to its end or early close, and is current only while the generator itself runs, not while its consumer does.
+Plain, async, generator or async generator.
+
+A generator's span lasts from its first step to its end or early close, and is current only while
+the generator itself runs, not while its consumer does.
 """
 
 from __future__ import annotations
@@ -8,12 +11,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 from whence.capture.context import current_scope
-from whence.capture.noop import NoOp
 from whence.capture.scopes import Span
 from whence.capture.state import current as state
+
+if TYPE_CHECKING:
+    from whence.capture.noop import NoOp
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,7 +26,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 @overload
 def observe(function: F, /) -> F: ...
 @overload
-def observe(*, name: str | None = None, kind: str = "step", capture_io: bool = True) -> Callable[[F], F]: ...
+def observe(
+    *, name: str | None = None, kind: str = "step", capture_io: bool = True
+) -> Callable[[F], F]: ...
 
 
 def observe(
@@ -33,7 +40,8 @@ def observe(
         function: The function, when used without parentheses.
         name: Name of the span; the function's qualified name if None.
         kind: Kind of the span.
-        capture_io: Whether arguments and result are recorded as input and output. `self` and `cls` are left out.
+        capture_io: Whether arguments and result are recorded as input and output. `self` and `cls`
+            are left out.
     """
     if function is None:
         return functools.partial(_decorate, name=name, kind=kind, capture_io=capture_io)
@@ -133,7 +141,9 @@ def _wrap_async_generator(function: Any, opened: Opened, capture_io: bool) -> An
             while True:
                 try:
                     with steps:
-                        item = await (inner.athrow(throw) if throw is not None else inner.asend(sent))
+                        item = await (
+                            inner.athrow(throw) if throw is not None else inner.asend(sent)
+                        )
                 except StopAsyncIteration:
                     steps.finish(None, capture_io)
                     return
@@ -151,7 +161,10 @@ def _wrap_async_generator(function: Any, opened: Opened, capture_io: bool) -> An
 
 
 class _Steps:
-    """Makes a generator's span current while the generator runs, and ends it when the outer block is left."""
+    """Makes a generator's span current while the generator runs.
+
+    The span ends when the outer block is left.
+    """
 
     def __init__(self, span: Span) -> None:
         self._span = span
@@ -160,7 +173,7 @@ class _Steps:
         self.count = 0
         self._live: Span | NoOp | None = None
 
-    def __enter__(self) -> _Steps:
+    def __enter__(self) -> Self:
         self._depth += 1
         self._previous = current_scope.get()
         if self._live is None:
@@ -186,7 +199,10 @@ class _Steps:
 
 
 def _arguments_of(function: Any) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
-    """Return a function that names the arguments of a call; by position where the signature is not to be had."""
+    """Return a function that names the arguments of a call.
+
+    By position where the signature is not to be had.
+    """
     try:
         names = [
             p.name

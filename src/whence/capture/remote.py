@@ -1,4 +1,6 @@
-"""Carries a run into another process: a W3C `traceparent` goes out, records come in under the same run and span.
+"""Carries a run into another process.
+
+A W3C `traceparent` goes out, records come in under the same run and span.
 
 Source: W3C Trace Context, section 3.2 (version 00).
 """
@@ -6,8 +8,7 @@ Source: W3C Trace Context, section 3.2 (version 00).
 from __future__ import annotations
 
 import re
-from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from whence.capture import emit
 from whence.capture.context import current_scope
@@ -15,6 +16,9 @@ from whence.capture.noop import NOOP, NoOp
 from whence.capture.scopes import Run
 from whence.capture.state import current as state
 from whence.errors import ConfigError
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _NO_SPAN = "0" * 15 + "1"
@@ -43,7 +47,9 @@ def resume(parent: str | None) -> RemoteRun | NoOp:
         return NOOP
     match = _TRACEPARENT.fullmatch(parent)
     if match is None:
-        message = f"{parent[:80]!r} is not a traceparent; pass on what whence.traceparent() returned"
+        message = (
+            f"{parent[:80]!r} is not a traceparent; pass on what whence.traceparent() returned"
+        )
         raise ConfigError(message)
     return RemoteRun(match[1], None if match[2] == _NO_SPAN else match[2])
 
@@ -69,7 +75,10 @@ class RemoteRun(Run):
         """Write nothing: the run goes on where it began."""
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
     ) -> Literal[False]:
         self._leave()
         return False

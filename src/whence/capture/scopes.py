@@ -1,14 +1,13 @@
 """Runs and spans: what opens one, what its end writes, and which is current in between.
 
-A start is written when it happens, so that work in flight is visible and a dead process shows what it was doing. The end is written on every way
-out: return, exception, cancellation, early close of a generator. The exception itself goes on untouched.
+A start is written when it happens, so that work in flight is visible and a dead process shows what
+it was doing. The end is written on every way out: return, exception, cancellation, early close of a
+generator. The exception itself goes on untouched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from whence import _clock, _ids
 from whence.capture import details, emit, values
@@ -21,15 +20,30 @@ from whence.log.resend import VALUE_BYTES
 from whence.record.run import RunEnded, RunStarted
 from whence.record.span import SpanEnded, SpanStarted
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
 _wall = _clock.wall_ns
 _mono = _clock.mono_ns
 _stamp = _clock.format_ns
 _text = values.text
 _CANCELLED = frozenset({"CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt"})
 _GENERATION_FIELDS = frozenset(
-    {"provider", "model", "messages", "usage", "prompt_name", "prompt_version", "prompt_template", "parameters"}
+    {
+        "provider",
+        "model",
+        "messages",
+        "usage",
+        "prompt_name",
+        "prompt_version",
+        "prompt_template",
+        "parameters",
+    }
 )
-_TOOL_FIELDS = frozenset({"tool_type", "cache_hit", "cache_key", "retry_count", "rate_limit_delay_ms"})
+_TOOL_FIELDS = frozenset(
+    {"tool_type", "cache_hit", "cache_key", "retry_count", "rate_limit_delay_ms"}
+)
 _SPAN_FIELDS = frozenset({"agent", "algorithm", "input_count", "output", "output_count", "status"})
 
 
@@ -42,7 +56,19 @@ _EndedBody = _ENDED.body
 class Scope(Verbs):
     """A run or span that is open: where its records go, and what was current before it."""
 
-    __slots__ = ("_outer", "_owner", "_pid", "_started_mono_ns", "_user_status", "envelope", "run_id", "run_part", "span_id", "stage", "stage_part")
+    __slots__ = (
+        "_outer",
+        "_owner",
+        "_pid",
+        "_started_mono_ns",
+        "_user_status",
+        "envelope",
+        "run_id",
+        "run_part",
+        "span_id",
+        "stage",
+        "stage_part",
+    )
 
     recording = True
     status: str
@@ -60,7 +86,10 @@ class Scope(Verbs):
         return self._owner
 
     def set(self, /, **attributes: Any) -> None:
-        """Add attributes at once. `input`, `output`, `status`, `input_count`, `output_count` and `algorithm` set fields."""
+        """Add attributes at once.
+
+        `input`, `output`, `status`, `input_count`, `output_count` and `algorithm` set fields.
+        """
         try:
             status = attributes.get("status")
             if status is not None:
@@ -79,8 +108,9 @@ class Scope(Verbs):
     def _leave(self) -> None:
         """Make current what was so before, if what is current now is this scope or one inside it.
 
-        Another scope may be current: an async generator is finalized in somebody else's context, which must not change. A scope inside
-        this one may still be open, in a generator that nobody finished; and a generator's own may outlive the one around it.
+        Another scope may be current: an async generator is finalized in somebody else's context,
+        which must not change. A scope inside this one may still be open, in a generator that nobody
+        finished; and a generator's own may outlive the one around it.
         """
         scope = current_scope.get()
         outer = self._outer
@@ -96,12 +126,18 @@ class Scope(Verbs):
         current_scope.set(outer)
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
     ) -> Literal[False]:
         return self.__exit__(kind, error, stack)
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
     ) -> Literal[False]:
         self._leave()
         self._end(error)
@@ -128,14 +164,14 @@ class Run(Scope):
         self._fields = fields
         self._outer = None
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Self:
         self._enter()
         self._started_mono_ns = _mono()
         self._pid = state.pid
         self._write_start()
         return self
 
-    async def __aenter__(self) -> Run:
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     @never_raises
@@ -148,7 +184,9 @@ class Run(Scope):
 
     @never_raises
     def _end(self, error: BaseException | None) -> None:
-        if state.pid != self._pid:  # a forked child left the block too; the run is the parent's to end
+        if (
+            state.pid != self._pid
+        ):  # a forked child left the block too; the run is the parent's to end
             return
         now = _wall()
         self.status = self._user_status or _run_status(error)
@@ -157,7 +195,9 @@ class Run(Scope):
             run=self.run_id,
             status=self.status,
             duration_ns=_mono() - self._started_mono_ns,
-            error=None if error is None or self.status in {"complete", "cancelled"} else details.error(error),
+            error=None
+            if error is None or self.status in {"complete", "cancelled"}
+            else details.error(error),
         )
         emit.emit(record, now)
 
@@ -165,7 +205,16 @@ class Run(Scope):
 class Span(Scope):
     """One timed step inside a run, open as a context manager, also an async one."""
 
-    __slots__ = ("_call_status", "_fields", "_implicit_run", "_pending", "id", "kind", "name", "status")
+    __slots__ = (
+        "_call_status",
+        "_fields",
+        "_implicit_run",
+        "_pending",
+        "id",
+        "kind",
+        "name",
+        "status",
+    )
 
     def __init__(self, name: str, kind: str, fields: dict[str, Any]) -> None:
         self.name = name if type(name) is str else _text(name)
@@ -222,7 +271,12 @@ class Span(Scope):
     def _write_start(self, parent: str | None) -> None:
         fields = self._fields
         if not fields:
-            emit.mark(self, _STARTED, _StartedBody(name=self.name, span_kind=self.kind, parent=parent), _wall())
+            emit.mark(
+                self,
+                _STARTED,
+                _StartedBody(name=self.name, span_kind=self.kind, parent=parent),
+                _wall(),
+            )
             return
         put = emit.put_blob
         pop = fields.pop
@@ -251,7 +305,12 @@ class Span(Scope):
         elif type(given) is str and len(given) < VALUE_BYTES:
             emit.mark(self, _STARTED, _StartedBody(**made, input=given), now)
         else:
-            made |= {"ts": _stamp(now), "run": self.run_id, "span": self.span_id, "stage": self.stage}
+            made |= {
+                "ts": _stamp(now),
+                "run": self.run_id,
+                "span": self.span_id,
+                "stage": self.stage,
+            }
             emit.emit_shared(SpanStarted, made, now, {"input": values.clean(given, put)})
         if later:
             self.set(**later)
@@ -263,7 +322,10 @@ class Span(Scope):
         super()._set(attributes)
 
     def _write_tool(self, attributes: dict[str, Any], error: BaseException | None) -> None:
-        """Write the tool call the span stands for: as soon as its output is known, or at the latest at its end."""
+        """Write the tool call the span stands for.
+
+        As soon as its output is known, or at the latest at its end.
+        """
         self._call_status = self._user_status
         fields: dict[str, Any] = {**self._pending, **attributes} if self._pending else attributes
         fields["duration_ns"] = _mono() - self._started_mono_ns
@@ -274,7 +336,13 @@ class Span(Scope):
 
     @never_raises
     def record_generation(self, /, **fields: Any) -> str:
-        """Record the model call of this span and return the record's id. See `Verbs.record_generation`."""
+        """Record the model call of this span and return the record's id.
+
+        See `Verbs.record_generation`.
+
+        Returns:
+            The record's id.
+        """
         if self._pending is not None and self.kind == "generation":
             fields = {**self._pending, **fields}
             self._pending = None
@@ -286,7 +354,10 @@ class Span(Scope):
         return details.emit_generation(self, fields)
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
     ) -> Literal[False]:
         if not self.run_id:  # never entered, or entered where nothing is recorded
             if self._implicit_run is not None:
@@ -294,7 +365,9 @@ class Span(Scope):
             return False
         self._leave()
         try:
-            if state.pid == self._pid:  # else a forked child left the block too; the span is the parent's to end
+            if (
+                state.pid == self._pid
+            ):  # else a forked child left the block too; the span is the parent's to end
                 self._end(error)
         except Exception as failure:  # noqa: BLE001 - capture never raises into the user's program
             emit.failed(failure, self.run_id)
@@ -321,7 +394,12 @@ class Span(Scope):
             self.status = "error"
             problem = details.error(error)
         duration_ns = _mono() - self._started_mono_ns
-        emit.mark(self, _ENDED, _EndedBody(status=self.status, duration_ns=duration_ns, error=problem), _wall())
+        emit.mark(
+            self,
+            _ENDED,
+            _EndedBody(status=self.status, duration_ns=duration_ns, error=problem),
+            _wall(),
+        )
 
 
 def _is_cancelled(error: BaseException) -> bool:
@@ -364,7 +442,13 @@ def open_run(
         if not state.records_project(project):
             return Muted()
         outer = current_scope.get()
-        parent_run = details.id_of(parent) if parent is not None else outer.run_id if outer is not None else None
+        parent_run = (
+            details.id_of(parent)
+            if parent is not None
+            else outer.run_id
+            if outer is not None
+            else None
+        )
         fields: dict[str, Any] = {"name": _text(name)}
         given = {
             "run_kind": kind,
@@ -392,24 +476,31 @@ class Muted(NoOp):
 
     __slots__ = ("_token",)
 
-    def __enter__(self) -> Muted:
+    def __enter__(self) -> Self:
         self._token = current_scope.set(self)
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
     ) -> Literal[False]:
         try:
             current_scope.reset(self._token)
         except ValueError:
-            # The block was left in another context than it was entered in; that context never saw this run.
+            # The block was left in another context than it was entered in; that context never saw
+            # this run.
             return False
         return False
 
-    async def __aenter__(self) -> Muted:
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
     ) -> Literal[False]:
         return self.__exit__(kind, error, stack)

@@ -1,7 +1,10 @@
-"""What capture knows in this process: the settings, the one writer, and what the current segment already holds.
+"""What capture knows in this process.
 
-`configure` may be called at any time and holds for runs started afterwards. The writer opens with the first record, so importing and
-configuring touch no disk. A forked child forgets its parent's writer and opens its own segment.
+The settings, the one writer, and what the current segment already holds.
+
+`configure` may be called at any time and holds for runs started afterwards. The writer opens with
+the first record, so importing and configuring touch no disk. A forked child forgets its parent's
+writer and opens its own segment.
 """
 
 from __future__ import annotations
@@ -99,11 +102,12 @@ def configure(
         home: The home folder; the variable `WHENCE_HOME`, else `./.whence`, if None.
         enabled: False turns every verb into a call that does nothing.
         projects: `{"secret": False}` switches recording off for runs of one project.
-        durability: `process`: a record survives SIGKILL when its call returns. `group`: it is on the disk within 50 ms. `record`: it is
-            on the disk when its call returns.
-        redact: Called with every text in a record before it is written, and with its path if it takes two arguments; returns
-            the text to write. If it raises, the text is withheld.
-        capture_content: False keeps prompts, messages, inputs and outputs out of the log; their sizes are kept.
+        durability: `process`: a record survives SIGKILL when its call returns. `group`: it is on
+            the disk within 50 ms. `record`: it is on the disk when its call returns.
+        redact: Called with every text in a record before it is written, and with its path if it
+            takes two arguments; returns the text to write. If it raises, the text is withheld.
+        capture_content: False keeps prompts, messages, inputs and outputs out of the log; their
+            sizes are kept.
         sample_ratio: Share of runs to record, 0 to 1.
 
     Raises:
@@ -119,7 +123,9 @@ def configure(
     settings = config.Settings(
         home=config.home_path(home),
         enabled=enabled and loaded.enabled,
-        durability=config.check_durability(durability if durability != "process" else loaded.durability),
+        durability=config.check_durability(
+            durability if durability != "process" else loaded.durability
+        ),
         compact_at_exit=loaded.compact_at_exit,
     )
     if current.writer is not None:
@@ -139,8 +145,12 @@ def configure(
 def flush(timeout: float | None = None) -> FlushReport:  # noqa: ARG001 - part of the public signature
     """Bring what is written to the disk and return how much was written and lost.
 
-    At durability `process` there is nothing to wait for: every record is in the file when its call returns. `timeout` (seconds)
-    is accepted for callers that flush other recorders too; a flush is one fdatasync and cannot be stopped half-way.
+    At durability `process` there is nothing to wait for: every record is in the file when its call
+    returns. `timeout` (seconds) is accepted for callers that flush other recorders too; a flush is
+    one fdatasync and cannot be stopped half-way.
+
+    Returns:
+        What became of the records of this process.
     """
     writer = current.writer
     if writer is None:
@@ -160,7 +170,13 @@ def guard_losses() -> None:
 
 
 def _takes_path(redact: Redact) -> bool:
-    """Whether a function asks for the path: by a second argument it needs, or that is called `path`."""
+    """Whether a function asks for the path.
+
+    By a second argument it needs, or that is called `path`.
+
+    Returns:
+        Whether it is to get the path.
+    """
     import inspect  # noqa: PLC0415 - only those who redact pay for it
 
     try:
@@ -170,7 +186,9 @@ def _takes_path(redact: Redact) -> bool:
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return True
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(positional) > 1 and (positional[1].default is inspect.Parameter.empty or positional[1].name == "path")
+    return len(positional) > 1 and (
+        positional[1].default is inspect.Parameter.empty or positional[1].name == "path"
+    )
 
 
 def _at_exit() -> None:

@@ -1,8 +1,9 @@
-"""Brings what the user passed into a form that JSON can hold, without raising and without losing what can be kept.
+"""Brings what the user passed into a form that JSON can hold, and never raises.
 
-Comes in: any Python object. Goes out: plain JSON-ready data, with marker values (`whence.record.values`) for what JSON has no form
-for, and blobs for what is large or binary. `clean` is the fast path: data that is plain already, which is nearly all of it,
-is checked and returned as it is.
+Comes in: any Python object. Goes out: plain JSON-ready data, with marker values
+(`whence.record.values`) for what JSON has no form for, and blobs for what is large or binary.
+Nothing that can be kept is lost. `clean` is the fast path: data that is plain already, which is
+nearly all of it, is checked and returned as it is.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
     """Whether JSON holds `value` as it is, in at most `depth` levels.
 
     Text that UTF-8 cannot encode is found later, when it is encoded.
+
+    Returns:
+        True if it can be written as it is.
     """
     kind = type(value)  # pyright: ignore[reportUnknownVariableType] - a cast would cost a call for every value
     if kind is str or kind is bool or value is None:
@@ -95,7 +99,10 @@ def number(value: Any) -> float | int | None:
 
 
 def snapshot(value: Any, put: Put) -> Any:
-    """Return a JSON-ready copy of `value`, cut at cycles and at `MAX_DEPTH` levels, with large and binary parts in blobs."""
+    """Return a JSON-ready copy of `value`, cut at cycles and at `MAX_DEPTH` levels.
+
+    Large and binary parts are in blobs.
+    """
     return _snapshot(value, put, 0, set())
 
 
@@ -172,7 +179,9 @@ def _container(value: Any, put: Put, depth: int, above: set[int]) -> Any:
     if hasattr(cast("type[Any]", type(value)), "__dataclass_fields__"):
         import dataclasses  # noqa: PLC0415 - whoever has a dataclass has paid for it
 
-        fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+        fields = {
+            field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)
+        }
         return _mapping(fields, put, depth, above)
     if isinstance(value, BaseException):
         return {"type": type(value).__name__, "message": guard.describe(value)}
@@ -223,7 +232,11 @@ def _object(value: Any, problem: str | None) -> dict[str, Any]:
         shown = repr(value)[:MAX_REPR_CHARS]
     except Exception as error:  # noqa: BLE001 - the user's __repr__ may do anything
         shown = f"<{kind.__name__}: {guard.describe(error)}>"
-    marker = {MARK: "object", "type": encodable(f"{kind.__module__}.{kind.__qualname__}"), "repr": encodable(shown)}
+    marker = {
+        MARK: "object",
+        "type": encodable(f"{kind.__module__}.{kind.__qualname__}"),
+        "repr": encodable(shown),
+    }
     if problem:
         marker["problem"] = encodable(problem)
     return marker
@@ -235,5 +248,11 @@ def encodable(shown: str) -> str:
 
 
 def is_short(value: str) -> bool:
-    """Whether a text can stand in a record as it is: encodable, and not longer than what goes to a blob."""
+    """Whether a text can stand in a record as it is.
+
+    Encodable, and not longer than what goes to a blob.
+
+    Returns:
+        True if it is Unicode and not long.
+    """
     return _is_encodable(value) and len(value.encode()) <= blobs.INLINE_BYTES

@@ -1,12 +1,12 @@
 """What can be said inside a run or span: one method a verb, each of which writes one record.
 
-A verb never raises, with one exception: a link that would close a cycle. It returns the id of its record where other records may refer to it.
+A verb never raises, with one exception: a link that would close a cycle. It returns the id of its
+record where other records may refer to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whence import _clock, _ids
 from whence.capture import details, emit, values
@@ -16,6 +16,9 @@ from whence.record.event import Event
 from whence.record.link import Link
 from whence.record.score import Annotation, Output, Score
 from whence.record.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _wall = _clock.wall_ns
 _new_number = _ids.new_number
@@ -37,7 +40,10 @@ _ANNOTATION = emit.shape(Annotation)
 
 
 class Verbs:
-    """The verbs of a run or span. `run_id`, `span_id` and `stage` say where their records belong."""
+    """The verbs of a run or span.
+
+    `run_id`, `span_id` and `stage` say where their records belong.
+    """
 
     __slots__ = ()
 
@@ -67,12 +73,16 @@ class Verbs:
             what: What was chosen.
             why: The reason, in markdown.
             confidence: How sure the maker is, 0 to 1.
-            options: What could have been chosen: names, `{name: probability}`, or mappings with `name`, `probability`, `score`,
-                `reason_rejected`.
-            factors: What weighed on it: mappings with the arguments of `factor`, or `{name: weight}`.
+            options: What could have been chosen: names, `{name: probability}`, or mappings with
+                `name`, `probability`, `score`, `reason_rejected`.
+            factors: What weighed on it: mappings with the arguments of `factor`, or `{name:
+                weight}`.
             inputs: What the maker saw.
             made_by: Who or what decided.
             decision_point: Where in the code or workflow the choice sits.
+
+        Returns:
+            The decision's id.
         """
         now = _wall()
         number = _new_number(now)
@@ -106,7 +116,13 @@ class Verbs:
         reasoning: str = "",
         decision: str | None = None,
     ) -> str:
-        """Record one weighted consideration and return its id; its contribution is normalized value x weight unless given."""
+        """Record one weighted consideration and return its id.
+
+        Its contribution is normalized value x weight unless given.
+
+        Returns:
+            The factor's id.
+        """
         now = _wall()
         number = _new_number(now)
         normal, weighed = _number(normalized_value), _number(weight)
@@ -181,7 +197,13 @@ class Verbs:
         target: str | None = None,
         **attributes: Any,
     ) -> str:
-        """Record a judgement and return its id; it passes when `value >= threshold` unless `passed` says otherwise."""
+        """Record a judgement and return its id.
+
+        It passes when `value >= threshold` unless `passed` says otherwise.
+
+        Returns:
+            The score's id.
+        """
         now = _wall()
         number = _new_number(now)
         result, limit = _number(value), _number(threshold)
@@ -223,7 +245,7 @@ class Verbs:
         digest: str | None = None,
         **attributes: Any,
     ) -> str:
-        """Record something the run produced, under the user's own id for it, and return the record's id."""
+        """Record something the run produced under the user's id for it; return the record's id."""
         now = _wall()
         number = _new_number(now)
         body = _OUTPUT.body(
@@ -253,7 +275,7 @@ class Verbs:
         inferred: bool = False,
         **attributes: Any,
     ) -> str:
-        """Record a typed edge from `source`, the earlier thing, to `target`, the later one, and return its id.
+        """Record a typed edge from `source`, the earlier thing, to `target`, the later one.
 
         Args:
             kind: One of the link kinds, or a word of your own.
@@ -263,8 +285,12 @@ class Verbs:
             inferred: Whether a program concluded it.
             **attributes: Whatever else is to be said about it.
 
+        Returns:
+            The link's id.
+
         Raises:
-            LinkError: The edge points from a thing to itself, or the links of this process would form a cycle.
+            LinkError: The edge points from a thing to itself, or the links of this process would
+                form a cycle.
         """
         from whence.capture.links import edges  # noqa: PLC0415 - most programs declare no links
 
@@ -321,10 +347,15 @@ class Verbs:
         """Record one model call and return its id.
 
         Args:
-            **fields: `provider`, `model`, `response_model`, `operation`, `response_id`, `name`, `prompt_name`, `prompt_version`, `prompt_template`,
-                `messages`, `output`, `parameters`, `usage` (the provider's own object or mapping, kept verbatim, or our buckets),
-                `reasoning`, `finish_reason`, `attempt`, `duration_ms`, `first_chunk_ms`, `cost_usd`, `seed`, `media`, `policy`, `status`,
-                `error`. Any other key becomes an attribute.
+            **fields: `provider`, `model`, `response_model`, `operation`, `response_id`, `name`,
+                `prompt_name`, `prompt_version`, `prompt_template`, `messages`, `output`,
+                `parameters`, `usage` (the provider's own object or mapping, kept verbatim, or our
+                buckets), `reasoning`, `finish_reason`, `attempt`, `duration_ms`, `first_chunk_ms`,
+                `cost_usd`, `seed`, `media`, `policy`, `status`, `error`. Any other key becomes an
+                attribute.
+
+        Returns:
+            The record's id.
         """
         return details.emit_generation(self, fields)
 
@@ -334,8 +365,12 @@ class Verbs:
 
         Args:
             tool_name: Which tool.
-            **fields: `tool_type`, `input`, `output`, `cache_hit`, `cache_key`, `retry_count`, `rate_limit_delay_ms`, `duration_ms`, `status`,
-                `error`. Any other key becomes an attribute.
+            **fields: `tool_type`, `input`, `output`, `cache_hit`, `cache_key`, `retry_count`,
+                `rate_limit_delay_ms`, `duration_ms`, `status`, `error`. Any other key becomes an
+                attribute.
+
+        Returns:
+            The record's id.
         """
         return details.emit_tool_call(self, tool_name, fields)
 
@@ -345,7 +380,11 @@ class Verbs:
 
         Args:
             name: What was done.
-            **fields: `method`, `parameters`, `input_schema`, `output_schema`, `input_sample`, `output_sample`, `input_size`, `output_size`,
-                `duration_ms`. Any other key becomes an attribute.
+            **fields: `method`, `parameters`, `input_schema`, `output_schema`, `input_sample`,
+                `output_sample`, `input_size`, `output_size`, `duration_ms`. Any other key becomes
+                an attribute.
+
+        Returns:
+            The record's id.
         """
         return details.emit_transformation(self, name, fields)

@@ -1,7 +1,10 @@
-"""Values too large for a line, and everything binary: one file each, named by the SHA-256 of its bytes.
+"""Values too large for a line, and everything binary.
 
-Comes in: bytes. Goes out: a marker for the record with digest, size and a preview. The same bytes are stored once, whoever writes them;
-a file appears whole or not at all, since it is written beside its place and renamed into it.
+One file each, named by the SHA-256 of its bytes.
+
+Comes in: bytes. Goes out: a marker for the record with digest, size and a preview. The same bytes
+are stored once, whoever writes them; a file appears whole or not at all, since it is written beside
+its place and renamed into it.
 """
 
 from __future__ import annotations
@@ -44,6 +47,9 @@ def put(
         preview: A beginning that people can read.
         sync: Bring them to the disk before the marker is returned.
 
+    Returns:
+        The marker.
+
     Raises:
         OSError: It could not be stored.
     """
@@ -58,14 +64,25 @@ def put(
         except OSError:
             beside.unlink(missing_ok=True)
             raise
-    marker: dict[str, Any] = {MARK: "blob", "sha256": digest, "size_bytes": len(content), "encoding": encoding}
+    marker: dict[str, Any] = {
+        MARK: "blob",
+        "sha256": digest,
+        "size_bytes": len(content),
+        "encoding": encoding,
+    }
     if preview:
         marker["preview"] = preview[:PREVIEW_CHARS]
     return marker
 
 
 def _is_there(path: Path, size_bytes: int) -> bool:
-    """Whether the blob is stored whole: a power failure may have left an empty file under its name."""
+    """Whether the blob is stored whole.
+
+    A power failure may have left an empty file under its name.
+
+    Returns:
+        True if nothing has to be written.
+    """
     try:
         return path.stat().st_size == size_bytes
     except FileNotFoundError:
@@ -111,7 +128,10 @@ def get(home: Home, digest: str) -> bytes:
         message = f"no blob {digest} in {home.blobs}; was it removed by retention?"
         raise NotFoundError(message) from None
     if digest_of(content) != digest:
-        message = f"the blob {path} does not hold the bytes it is named after: it was changed after it was written"
+        message = (
+            f"the blob {path} does not hold the bytes it is named after: "
+            "it was changed after it was written"
+        )
         raise StoreError(message)
     return content
 

@@ -1,20 +1,25 @@
 """What the archive consists of: which segments are in it, and which files hold them.
 
-The catalog is one JSON file, replaced as a whole by a rename, which is the only moment at which the archive changes. Readers take the list of parts from here
-and never from the folder, so a half-written part is no part. It is derived from the log: deleting the archive folder loses nothing.
+The catalog is one JSON file, replaced as a whole by a rename, which is the only moment at which the
+archive changes. Readers take the list of parts from here and never from the folder, so a
+half-written part is no part. It is derived from the log: deleting the archive folder loses nothing.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from whence.errors import ArchiveBusyError, StoreError
-from whence.log.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from whence.log.home import Home
 
 CATALOG_FORMAT = 1
 
@@ -31,7 +36,10 @@ class Part(msgspec.Struct, frozen=True):
     size_bytes: int
     """Size of the file."""
     batch: int
-    """Number of the compaction that made it. The parts of a batch are merged together or not at all."""
+    """Number of the compaction that made it.
+
+    The parts of a batch are merged together or not at all.
+    """
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -81,7 +89,10 @@ def read(home: Home) -> Catalog:
     try:
         catalog = msgspec.json.decode(text, type=Catalog)
     except msgspec.DecodeError as error:
-        message = f"{home.catalog} is damaged ({error}); run `whence rebuild` to make the archive anew from the log"
+        message = (
+            f"{home.catalog} is damaged ({error}); "
+            "run `whence rebuild` to make the archive anew from the log"
+        )
         raise StoreError(message) from error
     if catalog.format != CATALOG_FORMAT:
         message = (
@@ -129,7 +140,10 @@ def locked(home: Home) -> Iterator[None]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            message = f"another process is changing the archive in {home.archive}; try again when it is done"
+            message = (
+                f"another process is changing the archive in {home.archive}; "
+                "try again when it is done"
+            )
             raise ArchiveBusyError(message) from None
         yield
     finally:

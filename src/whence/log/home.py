@@ -1,19 +1,16 @@
 """The folders of one home, and nothing about what is in them.
 
-    <home>/log/YYYY-MM-DD/<writer>.<n>.jsonl    segments
-    <home>/hot/YYYY-MM-DD.<writer>.<n>          empty: this segment is not archived yet
-    <home>/blobs/ab/<sha256>                    large and binary values
-    <home>/archive/CATALOG.json, *.parquet      what the compactor made of finished segments
+<home>/log/YYYY-MM-DD/<writer>.<n>.jsonl    segments
+<home>/hot/YYYY-MM-DD.<writer>.<n>          empty: this segment is not archived yet
+<home>/blobs/ab/<sha256>                    large and binary values
+<home>/archive/CATALOG.json, *.parquet      what the compactor made of finished segments
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Home(msgspec.Struct, frozen=True):

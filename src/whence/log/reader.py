@@ -1,20 +1,27 @@
-"""Reads segments while others write them: whole lines only, in order, from any offset, without a lock.
+"""Reads segments while others write them.
 
-A line counts when its line break is there. What follows the last line break is a torn tail: of a live writer it may become a line, of a
-dead one it never will. Lines that are no records are passed over and reported as `Problem`, never returned as rows.
+Whole lines only, in order, from any offset, without a lock.
+
+A line counts when its line break is there. What follows the last line break is a torn tail: of a
+live writer it may become a line, of a dead one it never will. Lines that are no records are passed
+over and reported as `Problem`, never returned as rows.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from whence.errors import RecordError
 from whence.record import codec
-from whence.record.codec import AnyRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from whence.record.codec import AnyRecord
 
 CHUNK_BYTES = 8 << 20
 
@@ -40,7 +47,9 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def iter_lines(path: Path, start: int = 0) -> Iterator[Line]:
-    """Yield the whole lines from byte `start` on, up to what is written now. `start` must be the offset of a line.
+    """Yield the whole lines from byte `start` on, up to what is written now.
+
+    `start` must be the offset of a line.
 
     Raises:
         OSError: The file cannot be read.
@@ -74,8 +83,10 @@ def read_line(path: Path, offset: int) -> bytes:
     return b""
 
 
-def iter_records(path: Path, name: str, start: int = 0) -> Iterator[tuple[int, AnyRecord] | Problem]:
-    """Yield `(offset, record)` for each record from byte `start` on, and a `Problem` for each line that is none."""
+def iter_records(
+    path: Path, name: str, start: int = 0
+) -> Iterator[tuple[int, AnyRecord] | Problem]:
+    """Yield `(offset, record)` for each record from byte `start` on, and problems."""
     for line in iter_lines(path, start):
         if not line.content.strip():
             continue
@@ -86,7 +97,10 @@ def iter_records(path: Path, name: str, start: int = 0) -> Iterator[tuple[int, A
 
 
 def torn_tail(path: Path) -> tuple[int, int]:
-    """Return offset and length in bytes of what follows the last line break; length 0 if the segment ends whole."""
+    """Return offset and length in bytes of what follows the last line break.
+
+    Length 0 if the segment ends whole.
+    """
     size = path.stat().st_size
     with path.open("rb", buffering=0) as file:
         end = size

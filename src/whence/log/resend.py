@@ -1,13 +1,15 @@
-"""Writes a value that was written before in the same segment as a reference, so that a resent history is stored once.
+"""Writes a value that stands in the segment already as a reference to where it stands.
 
-An agent loop sends its whole conversation with every call; stored as sent, fifty turns take twenty-five times the final history. Here each
-value and each message over a size is remembered by its JSON text together with the line that holds it. When it comes again, a `same` marker names that
-line by its byte offset and carries the SHA-256 of the text. Consecutive messages that stand consecutively in an earlier line
-become one marker, so a turn costs its new messages and one reference.
+An agent loop sends its whole conversation with every call; stored as sent, fifty turns take
+twenty-five times the final history. Here each value and each message over a size is remembered
+together with the line that holds it. When it comes again, a `same` marker names that line by its
+byte offset and carries the SHA-256 of the text. Consecutive messages that stand consecutively in an
+earlier line become one marker, so a turn costs its new messages and one reference.
 
-What is remembered of a text is its length and hash, by which it is found again, not the text: keeping the texts would cost more than writing them. The
-hash is CPython's keyed SipHash of 64 bits; should two texts of one length ever share it, the SHA-256 in the reference tells the reader so.
-The memory is bounded: when it is full it is forgotten, and values are written out once more.
+What is remembered of a text is its length and hash, by which it is found again, not the text:
+keeping the texts would cost more than writing them. The hash is CPython's keyed SipHash of 64 bits;
+should two texts of one length ever share it, the SHA-256 in the reference tells the reader so. The
+memory is bounded: when it is full it is forgotten, and values are written out once more.
 """
 
 from __future__ import annotations
@@ -30,13 +32,14 @@ Path = tuple[str, ...]
 Key = tuple[int, int]
 _NOTHING: dict[int, Key] = {}
 Fragment = tuple[Key, Path, int]
-"""Key of a JSON text, the path of its field in the record, and its index in a list field (-1 for the field itself)."""
+"""Key of a JSON text, path of its field, and its index in a list field (-1: the field itself)."""
 
 
 class Seen:
     """What one segment of a writer already holds, by JSON text. Another segment gets another one.
 
-    Threads may share it: what it knows of a text stays true, so the worst is a text that is written twice.
+    Threads may share it: what it knows of a text stays true, so the worst is a text that is written
+    twice.
     """
 
     def __init__(self, writer: object, serial: int) -> None:
@@ -52,7 +55,9 @@ class Seen:
         self._held = 0
 
     def value(self, path: Path, text: bytes, fragments: list[Fragment]) -> Any:
-        """Return what to write for the field at `path`: its JSON text as it is, or a reference to an earlier one.
+        """Return what to write for the field at `path`.
+
+        Its JSON text as it is, or a reference to an earlier one.
 
         Args:
             path: Keys from the record to the field.
@@ -70,11 +75,14 @@ class Seen:
         return msgspec.Raw(text)
 
     def messages(self, texts: list[bytes], fragments: list[Fragment]) -> list[Any]:
-        """Return what to write for a list of messages: new ones whole, runs of earlier ones as one reference each.
+        """Return what to write for a list of messages.
 
-        Where one reference does, the earlier line stays the one to refer to, so that a prompt that every run sends is one step away
-        however often it was sent. Where it took several, this line becomes the one to refer to, so that the next
-        turn needs one: a conversation of n turns is n / 2 steps long.
+        New ones whole, runs of earlier ones as one reference each.
+
+        Where one reference does, the earlier line stays the one to refer to, so that a prompt that
+        every run sends is one step away however often it was sent. Where it took several, this line
+        becomes the one to refer to, so that the next turn needs one: a conversation of n turns is n
+        / 2 steps long.
         """
         written: list[Any] = []
         path: Path = ("messages",)
@@ -113,13 +121,18 @@ class Seen:
         return written
 
     def remember(self, offset: int, fragments: list[Fragment]) -> None:
-        """Note that the line at `offset` holds the fragments. A later line takes over, so that references stay consecutive."""
+        """Note that the line at `offset` holds the fragments.
+
+        A later line takes over, so that references stay consecutive.
+        """
         held: dict[int, Key] = {}
         for key, path, index in fragments:
             self._places[key] = (offset, path, index)
             if index >= 0:
                 held[index] = key
-        if held:  # by line, since a message sent twice, such as "continue", has one place but stands in two
+        if (
+            held
+        ):  # by line: a message sent twice, such as "continue", has one place but stands in two
             self._lines[offset] = held
         self._held += len(held)
         if len(self._places) > MEMORY_TEXTS or self._held > MEMORY_TEXTS:

@@ -1,8 +1,9 @@
 """Puts back what a record refers to: the other half of `resend`.
 
-Comes in: a record that may hold `same` markers, and a way to get an earlier line of its segment. Goes out: the record with every value
-whole. A reference that leads nowhere, or not to the text it was made for, stays a marker and is reported, so that a damaged
-segment shows as damaged and not as shortened.
+Comes in: a record that may hold `same` markers, and a way to get an earlier line of its segment.
+Goes out: the record with every value whole. A reference that leads nowhere, or not to the text it
+was made for, stays a marker and is reported, so that a damaged segment shows as damaged and not as
+shortened.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Resolver:
         self._lists: dict[int, list[Any]] = {}
 
     def resolve(self, offset: int, record: AnyRecord) -> tuple[AnyRecord, list[str]]:
-        """Return the record at `offset` with its references replaced, and a sentence for each one that could not be."""
+        """Return the record with its references replaced, and a sentence for each that was not."""
         if not isinstance(record, REFERRING):
             return record, _NO_PROBLEMS
         changed: dict[str, Any] = {}
@@ -72,12 +73,22 @@ def _remember(kept: dict[int, Any], offset: int, value: Any) -> None:
 
 
 def _value(marker: dict[str, Any], fetch: Fetch, problems: list[str]) -> Any:
-    """Follow a reference to a value; a value is referred to where it stands whole, so there is one step."""
+    """Follow a reference to a value.
+
+    A value is referred to where it stands whole, so there is one step.
+
+    Returns:
+        The value; the marker where it leads nowhere.
+    """
     target = fetch(marker.get("line", -1))
     path = marker.get("path")
     value: Any = target
     for key in path if isinstance(path, list) else ("?",):
-        value = cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else getattr(value, str(key), None)
+        value = (
+            cast("dict[str, Any]", value).get(key)
+            if isinstance(value, dict)
+            else getattr(value, str(key), None)
+        )
     if value is None or not _matches(codec.encode_json(value), marker):
         problems.append(f"a value refers to byte {marker.get('line')}, which does not hold it")
         return marker
@@ -89,8 +100,11 @@ def _messages(
 ) -> list[Any]:
     """Follow references into the message lists of earlier lines.
 
-    Each turn refers to the one before, so a chain is as long as the conversation: it is walked with a stack, oldest line
-    first, and each line is expanded once.
+    Each turn refers to the one before, so a chain is as long as the conversation: it is walked with
+    a stack, oldest line first, and each line is expanded once.
+
+    Returns:
+        The messages, every one whole that could be found.
     """
     memo = {line: known[line] for line in _lines_of(items) if line in known}
     pending = _lines_of(items)
@@ -115,7 +129,11 @@ def _messages(
 
 
 def _lines_of(items: list[Any]) -> list[int]:
-    return [item["line"] for item in items if is_marker(item, "same") and isinstance(item.get("line"), int)]
+    return [
+        item["line"]
+        for item in items
+        if is_marker(item, "same") and isinstance(item.get("line"), int)
+    ]
 
 
 def _expand(items: list[Any], memo: dict[int, list[Any]], problems: list[str]) -> list[Any]:
@@ -127,7 +145,9 @@ def _expand(items: list[Any], memo: dict[int, list[Any]], problems: list[str]) -
         first, count = item.get("from", 0), item.get("count", 0)
         stretch = memo.get(item.get("line", -1), [])[first : first + count]
         if len(stretch) != count or not _matches(b",".join(map(codec.encode_json, stretch)), item):
-            problems.append(f"{count} messages refer to byte {item.get('line')}, which does not hold them")
+            problems.append(
+                f"{count} messages refer to byte {item.get('line')}, which does not hold them"
+            )
             expanded.append(item)
         else:
             expanded.extend(stretch)

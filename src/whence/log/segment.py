@@ -1,8 +1,10 @@
-"""A segment is one file of one process: its name, how it is born, and how to tell whether its writer lives.
+"""A segment is one file of one process.
 
-A segment is created exclusively, locked for as long as its writer lives, and never opened for writing again: a torn last line
-belongs to the dead and can never be glued to a line of the living. The lock is all that tells a live segment from a dead one,
-so a crash needs no clean-up.
+Its name, how it is born, and how to tell whether its writer lives.
+
+A segment is created exclusively, locked for as long as its writer lives, and never opened for
+writing again: a torn last line belongs to the dead and can never be glued to a line of the living.
+The lock is all that tells a live segment from a dead one, so a crash needs no clean-up.
 """
 
 from __future__ import annotations
@@ -109,7 +111,11 @@ def _sync_names(home: Home, day: Path) -> None:
 def is_live(path: Path) -> bool:
     """Whether the segment's writer still holds its lock.
 
-    A reader asks by trying a shared lock without waiting and giving it back at once, which no writer ever waits for.
+    A reader asks by trying a shared lock without waiting and giving it back at once, which no
+    writer ever waits for.
+
+    Returns:
+        True while the writer lives.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -125,7 +131,10 @@ def is_live(path: Path) -> bool:
 
 
 def list_hot(home: Home) -> list[SegmentName]:
-    """Return the segments that are not archived, in order; foreign files in the folder are passed over."""
+    """Return the segments that are not archived, in order.
+
+    Foreign files in the folder are passed over.
+    """
     try:
         names = os.listdir(home.hot)
     except FileNotFoundError:
@@ -143,7 +152,9 @@ def iter_all(home: Home) -> Iterator[SegmentName]:
         folder = home.log / day
         if not folder.is_dir():
             continue
-        names = (parse_name(f"{day}/{entry.removesuffix('.jsonl')}") for entry in os.listdir(folder))
+        names = (
+            parse_name(f"{day}/{entry.removesuffix('.jsonl')}") for entry in os.listdir(folder)
+        )
         yield from sorted(name for name in names if name is not None)
 
 

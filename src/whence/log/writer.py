@@ -1,11 +1,15 @@
-"""Appends records to the segments of this process: one `write` a record, so that a record whose call returned survives SIGKILL.
+"""Appends records to the segments of this process.
 
-Comes in: the JSON body of a record. Goes out: a numbered line in the current segment and its byte offset. The writer never raises into
-its caller for a failing disk: what could not be kept is counted by run, and as soon as the disk takes bytes again a gap record for
-each run says how many and why. It never waits for a reader, and never touches a segment after a failed write it could
-not undo: it moves on to a new one.
+One `write` a record, so that a record whose call returned survives SIGKILL.
 
-Durability is `process` (the kernel has the bytes), `group` (on the disk within 50 ms) or `record` (on the disk before the call returns).
+Comes in: the JSON body of a record. Goes out: a numbered line in the current segment and its byte
+offset. The writer never raises into its caller for a failing disk: what could not be kept is
+counted by run, and as soon as the disk takes bytes again a gap record for each run says how many
+and why. It never waits for a reader, and never touches a segment after a failed write it could not
+undo: it moves on to a new one.
+
+Durability is `process` (the kernel has the bytes), `group` (on the disk within 50 ms) or `record`
+(on the disk before the call returns).
 """
 
 from __future__ import annotations
@@ -44,7 +48,7 @@ REFUSED = -2
 
 
 def split_place(place: int) -> tuple[int, int]:
-    """Return serial number of the segment and byte offset of the line of a place that `append` returned."""
+    """Return serial number of the segment and byte offset of the line of a place."""
     return place >> _OFFSET_BITS, place & ((1 << _OFFSET_BITS) - 1)
 
 
@@ -57,7 +61,10 @@ class Loss(msgspec.Struct):
 
 
 class Writer:
-    """The one writer of a process; its segments are its own. Thread-safe, and safe to re-enter from a signal or finalizer."""
+    """The one writer of a process.
+
+    Its segments are its own. Thread-safe, and safe to re-enter from a signal or finalizer.
+    """
 
     __slots__ = (
         "_busy",
@@ -132,9 +139,14 @@ class Writer:
             now_ns: The time, which decides the day of the segment.
             run: Id of its run, which a loss is counted for.
             serial: Number of the segment the body refers into; 0 if it refers to nothing.
+
+        Returns:
+            Place of the line, or one of the two constants.
         """
         with self._lock:
-            if self._busy:  # a finalizer or signal handler recorded while this very thread was writing
+            if (
+                self._busy
+            ):  # a finalizer or signal handler recorded while this very thread was writing
                 if serial:
                     return REFUSED
                 self._late.append((body, run))
@@ -167,9 +179,11 @@ class Writer:
                     self._busy = False
                 return NOT_WRITTEN
             except BaseException:
-                # An interrupt may have struck between the write and the count of it: the segment's end is not known any more.
+                # An interrupt may have struck between the write and the count of it: the segment's
+                # end is not known any more.
                 try:
-                    self._abandon()
+                    if begun:
+                        self._abandon()
                 finally:
                     self._busy = False
                 raise
@@ -177,16 +191,21 @@ class Writer:
             return self.serial << _OFFSET_BITS | offset
 
     def append_form(self, form: bytes, parts: tuple[Any, ...], now_ns: int, run: str) -> None:
-        """Write one record that is spelled by a form rather than encoded as a whole: what most records are, and a fifth faster.
+        """Write one record that is spelled by a form rather than encoded as a whole.
+
+        What most records are, and a fifth faster.
 
         Args:
-            form: A line with places for `seq`, the timestamp's second and its nanoseconds, and the `parts`.
+            form: A line with places for `seq`, the timestamp's second and its nanoseconds, and the
+                `parts`.
             parts: Bytes and numbers for the other places.
             now_ns: The record's time.
             run: Id of its run, which a loss is counted for.
         """
         with self._lock:
-            if self._busy:  # a finalizer or signal handler recorded while this very thread was writing
+            if (
+                self._busy
+            ):  # a finalizer or signal handler recorded while this very thread was writing
                 self._late.append((self._spell(form, parts, now_ns), run))
                 self._unsettled = True
                 return
@@ -194,7 +213,11 @@ class Writer:
             begun = False
             try:
                 nanos = now_ns - self._second_ns
-                if self._size >= self._full_at or now_ns >= self._look_at_ns or not 0 <= nanos < _SECOND_NS:
+                if (
+                    self._size >= self._full_at
+                    or now_ns >= self._look_at_ns
+                    or not 0 <= nanos < _SECOND_NS
+                ):
                     nanos = self._turn(now_ns)
                 line = form % (self._seq + 1, self._second, nanos, *parts)
                 begun = True
@@ -214,14 +237,19 @@ class Writer:
                 return
             except BaseException:
                 try:
-                    self._abandon()
+                    if begun:
+                        self._abandon()
                 finally:
                     self._busy = False
                 raise
             self._busy = False
 
     def _turn(self, now_ns: int) -> int:
-        """Make ready for a new second, day or segment, or for losses to tell of, and return the nanoseconds of the second."""
+        """Make ready for a new second, day or segment, and tell of losses.
+
+        Returns:
+            The nanoseconds of the second.
+        """
         if self._size >= self._full_at or now_ns >= self._look_at_ns:
             self._prepare(now_ns)
         nanos = now_ns % _SECOND_NS
@@ -250,17 +278,22 @@ class Writer:
         self._look_at_ns = min(self._day_end_ns, now_ns + LOOK_NS)
 
     def _notice_deletion(self) -> None:
-        """Count what a segment held that was deleted while it was written: bytes go to it, but nobody will read them."""
+        """Count what a segment held that was deleted while it was written.
+
+        Bytes go to it, but nobody will read them.
+        """
         if self._fd < 0 or os.fstat(self._fd).st_nlink:
             return
         count = self._seq - self._gaps
         self._abandon()
         self._written_before -= count
         self._unsynced = 0
-        self.count_loss("", f"their segment in {self.home.log} was deleted while it was written", count)
+        self.count_loss(
+            "", f"their segment in {self.home.log} was deleted while it was written", count
+        )
 
     def _settle(self) -> None:
-        """Write what was recorded during the last write, and note that the segment is ahead of the disk."""
+        """Write what was recorded during the last write; note that the segment is unsynced."""
         while self._late:
             body, run = self._late.popleft()
             try:
@@ -280,7 +313,10 @@ class Writer:
         self._seq += 1
 
     def _finish_short_write(self, line: bytes, count: int) -> None:
-        """Write the rest of a line, or take back what was written, or leave the segment with its torn tail."""
+        """Write the rest of a line, or take back what was written.
+
+        If neither can be done, the segment is left with its torn tail.
+        """
         try:
             while count < len(line):
                 count += os.write(self._fd, line[count:])
@@ -299,7 +335,9 @@ class Writer:
         self._leave_segment()
         self.serial += 1  # also if this fails or is interrupted: no name is tried twice
         day = segment.today(now_ns)
-        self._fd = segment.create(self.home, segment.SegmentName(day, self._name, self.serial), sync=self._syncs)
+        self._fd = segment.create(
+            self.home, segment.SegmentName(day, self._name, self.serial), sync=self._syncs
+        )
         self._size, self._full_at = 0, self._rotate_bytes
         self._day_end_ns = (now_ns // _DAY_NS + 1) * _DAY_NS
 
@@ -309,13 +347,18 @@ class Writer:
         self._abandon()
 
     def _abandon(self) -> None:
-        """Let go of a segment whose end is not known to be whole; the next record opens a new one."""
+        """Let go of a segment whose end is not known to be whole.
+
+        The next record opens a new one.
+        """
         fd = self._forget_segment()
         if fd >= 0:
             os.close(fd)
 
     def _forget_segment(self) -> int:
-        self._full_at = -1  # first: should an interrupt strike here, the next record opens a new segment
+        self._full_at = (
+            -1
+        )  # first: should an interrupt strike here, the next record opens a new segment
         fd, self._fd = self._fd, -1
         self._written_before += self._seq - self._gaps
         self._seq = self._size = self._gaps = 0
@@ -328,7 +371,10 @@ class Writer:
         self.count_loss(run, f"{self._cause} while writing to {self.home.log}")
 
     def count_loss(self, run: str, reason: str, count: int = 1) -> None:
-        """Remember that records of `run` were not kept; a gap record follows with the next write that succeeds."""
+        """Remember that records of `run` were not kept.
+
+        A gap record follows with the next write that succeeds.
+        """
         reason = reason.encode("utf-8", "backslashreplace").decode()  # a path may not be Unicode
         with self._lock:
             self.lost += count
@@ -373,15 +419,18 @@ class Writer:
     def _sync(self) -> None:
         """Bring the segment to the disk.
 
-        After a failed fdatasync the kernel may have dropped the dirty pages and the next call would report success for data that is
-        gone (PostgreSQL's "fsyncgate"), so the file is never synced again: what was not synced is told as a gap in a new segment.
+        After a failed fdatasync the kernel may have dropped the dirty pages and the next call would
+        report success for data that is gone (PostgreSQL's "fsyncgate"), so the file is never synced
+        again: what was not synced is told as a gap in a new segment.
         """
         if self._fd < 0 or not self._unsynced:
             return
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            reason = f"{error.strerror}: records may not have reached the disk before a power failure"
+            reason = (
+                f"{error.strerror}: records may not have reached the disk before a power failure"
+            )
             count, self._unsynced = self._unsynced, 0
             self._abandon()
             self.count_loss("", reason, count)
@@ -389,7 +438,10 @@ class Writer:
             self._unsynced = 0
 
     def flush(self) -> None:
-        """Tell of losses if the disk takes it, and bring everything written to the disk unless durability is `process`."""
+        """Tell of losses if the disk takes it.
+
+        Unless durability is `process`, everything written is brought to the disk too.
+        """
         with self._lock:
             if self._busy:
                 return
@@ -408,17 +460,25 @@ class Writer:
                 self._sync()
 
     def close(self) -> None:
-        """Flush and give the segment up, so that it may be archived. A later record opens a new one."""
+        """Flush and give the segment up, so that it may be archived.
+
+        A later record opens a new one.
+        """
         self.flush()
         self._closed.set()
         with self._lock:
             if not self._busy:
                 while self._late:
-                    self.count_loss(self._late.popleft()[1], self.last_reason or "the log was closed")
+                    self.count_loss(
+                        self._late.popleft()[1], self.last_reason or "the log was closed"
+                    )
                 self._leave_segment()
             self._syncer = None
             self._closed = threading.Event()
 
     def disown(self) -> None:
-        """Drop the descriptor in a forked child, without a flush: the segment and its lock stay the parent's."""
+        """Drop the descriptor in a forked child, without a flush.
+
+        The segment and its lock stay the parent's.
+        """
         self._abandon()

@@ -1,1 +1,4 @@
-"""Questions, independent of the store: the filter language, pages, the reasoning behind an output, guarded SQL."""
+"""Questions, independent of the store.
+
+The filter language, pages, the reasoning behind an output, guarded SQL.
+"""

@@ -116,13 +116,16 @@ def _decode_slowly(line: bytes) -> AnyRecord:
 
 
 def from_plain(plain: dict[str, Any]) -> AnyRecord:
-    """Return the record that a decoded JSON object stands for, upgraded if it is of an older format.
+    """Return the record that a decoded JSON object stands for.
+
+    A record of an older format is upgraded.
 
     Raises:
         RecordError: It lacks what a record of its kind must have, or a field has the wrong type.
     """
     if "kind" not in plain or not isinstance(plain["kind"], str):
-        message = f"the line has no `kind`, so it is not a whence record: {_shown(_encoder.encode(plain))}"
+        shown = _shown(_encoder.encode(plain))
+        message = f"the line has no `kind`, so it is not a whence record: {shown}"
         raise RecordError(message)
     from whence.record import upgrade  # noqa: PLC0415 - for readers of old lines, not for capture
 
@@ -183,6 +186,9 @@ def is_finite_number(value: object) -> bool:
     """Whether `value` is a number that JSON can hold exactly.
 
     A finite float or a 64-bit integer, not a boolean.
+
+    Returns:
+        True for a finite float or a 64-bit integer.
     """
     if isinstance(value, float):
         return math.isfinite(value)

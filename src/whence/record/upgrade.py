@@ -11,11 +11,13 @@ and a decision's rejected options as a list of names under `alternatives`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from whence import _clock
 from whence.record.base import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def to_current(plain: dict[str, Any]) -> dict[str, Any]:

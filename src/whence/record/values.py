@@ -28,6 +28,7 @@ MARK = "$whence"
 
 INT_MIN = -(2**63)
 INT_MAX = 2**63 - 1
+_DECIMAL_BITS = 13_000
 
 Blob = Callable[[Mapping[str, Any]], Any]
 """Gets a blob marker, returns what stands in its place."""
@@ -51,7 +52,7 @@ def of_int(value: int) -> dict[str, Any]:
 
     Hexadecimal from 4,000 digits on, because CPython refuses longer decimal conversions.
     """
-    return {MARK: "int", "value": str(value) if value.bit_length() < 13_000 else hex(value)}
+    return {MARK: "int", "value": str(value) if value.bit_length() < _DECIMAL_BITS else hex(value)}
 
 
 def of_text(value: str) -> dict[str, Any]:

@@ -9,15 +9,18 @@ and the suite asks there, never by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from whence.errors import CursorError
-from whence.log.reader import Problem
 from whence.store.predicate import Predicate
-from whence.store.rows import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from whence.log.reader import Problem
+    from whence.store.rows import Row
 
 Value = str | int | float | bool | None
 
@@ -59,7 +62,7 @@ class Measure(msgspec.Struct, frozen=True):
     name: str
     """Name of the resulting column."""
     function: str
-    """`count`, `sum`, `avg`, `min`, `max`, `p50`, `p95`, `p99`, or `share` (of rows for which the boolean or predicate holds)."""
+    """`count`, `sum`, `avg`, `min`, `max`, `p50`, `p95`, `p99`, or `share` of the rows."""
     field: str | None = None
     """The number field it is taken of; None for `count`."""
     where: Predicate | None = None
@@ -86,7 +89,7 @@ class Store(Protocol):
         limit: int | None = None,
         after: Key | None = None,
     ) -> list[Row]:
-        """Return rows of `table` that satisfy `where`, in order, at most `limit`, beginning behind `after`."""
+        """Return rows that satisfy `where`, in order, behind `after`, at most `limit`."""
         ...
 
     def count(self, table: str, where: Predicate) -> int:

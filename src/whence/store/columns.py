@@ -9,16 +9,18 @@ needs no further package (1.3 microseconds a row against 8.5 of its appender).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from whence.record.generation import Usage
 from whence.store.fields import fields_of
 from whence.store.rows import TABLES, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
 _TYPES = {
     "text": "VARCHAR",
@@ -54,6 +56,9 @@ def create_table(table: str, name: str, extra: str = "") -> str:
 
 def write_lines(rows: Iterable[Row], path: Path) -> int:
     """Write rows as lines of JSON and return their number.
+
+    Returns:
+        How many rows were written.
 
     Raises:
         OSError: The file cannot be written.

@@ -16,7 +16,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,13 +24,15 @@ from whence import _extras
 from whence.log import catalog as catalogs
 from whence.log import segment
 from whence.log.catalog import Batch, Catalog, Part
-from whence.log.home import Home
 from whence.log.reader import Problem
-from whence.log.segment import SegmentName
 from whence.store import columns, load
 from whence.store.load import Tail
 from whence.store.project import Projection, RunState, SpanState, run_row, span_row
 from whence.store.rows import TABLES, TIME_FIELD, Row
+
+if TYPE_CHECKING:
+    from whence.log.home import Home
+    from whence.log.segment import SegmentName
 
 BATCH_BYTES = 192 << 20
 """Log bytes that one batch takes in; bounds the compactor's memory to about three times that."""
@@ -41,7 +43,11 @@ VECTOR_ROWS = 2_048
 """DuckDB makes row groups of whole vectors."""
 ROW_GROUP_VECTORS = 10
 ROW_GROUP_BYTES = 4 << 20
-"""Wide rows get smaller groups, because the latest fifty rows cost reading one whole group (74 ms at 20,000 decisions, 16 ms at 6,000)."""
+"""Wide rows get smaller groups.
+
+Because the latest fifty rows cost reading one whole group (74 ms at 20,000 decisions, 16 ms at
+6,000).
+"""
 ZSTD_LEVEL = 6
 
 Progress = Callable[[int, int], None]
@@ -90,6 +96,9 @@ def compact(
         steps: Called with the name of each step as it is reached; the crash tests stop the process
             there.
 
+    Returns:
+        What was archived.
+
     Raises:
         ArchiveBusyError: Another process is compacting.
         MissingExtraError: DuckDB is not installed.
@@ -124,6 +133,9 @@ def rebuild(home: Home, *, progress: Progress | None = None) -> CompactReport:
 
     Readers see the old archive until the new one stands, and the segments as hot in between.
 
+    Returns:
+        What was archived.
+
     Raises:
         ArchiveBusyError: Another process is compacting.
         MissingExtraError: DuckDB is not installed.
@@ -139,7 +151,9 @@ def rebuild(home: Home, *, progress: Progress | None = None) -> CompactReport:
 
 
 def drop_segments(home: Home, names: Iterable[str]) -> None:
-    """Take the batches that hold the named segments out of the archive, and archive what else they held anew.
+    """Take the batches that hold the named segments out of the archive.
+
+    What else these batches held is hot again, until the next compaction.
 
     Raises:
         ArchiveBusyError: Another process is compacting.
@@ -304,7 +318,8 @@ def _write_parts(
             lines.write_bytes(b"".join(_state_line(state) + b"\n" for state in states))
             select = (
                 "SELECT * FROM read_json(?, format = 'newline_delimited', "
-                "columns = {'run': 'VARCHAR', 'span': 'VARCHAR', 'state': 'VARCHAR'}, maximum_object_size = 1073741824)"
+                "columns = {'run': 'VARCHAR', 'span': 'VARCHAR', 'state': 'VARCHAR'}, "
+                "maximum_object_size = 1073741824)"
             )
             parts.append(
                 _write_part(
@@ -356,7 +371,8 @@ def _write_part(
         1, min(ROW_GROUP_VECTORS, ROW_GROUP_BYTES * rows // max(1, raw_bytes) // VECTOR_ROWS)
     )
     connection.execute(
-        f"COPY ({select}) TO '{_quoted(made)}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL {ZSTD_LEVEL}, "
+        f"COPY ({select}) TO '{_quoted(made)}' "
+        f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL {ZSTD_LEVEL}, "
         f"ROW_GROUP_SIZE {group})",
         parameters,
     )
@@ -377,6 +393,9 @@ def _merge_small(home: Home, catalog: Catalog) -> int:
 
     The merged batch is written from the parts themselves, which hold the rows; states of runs and
     spans are carried over and not joined, because readers do that anyway.
+
+    Returns:
+        How many batches were merged.
     """
     sizes: dict[int, int] = {}
     for part in catalog.parts:

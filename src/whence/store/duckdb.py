@@ -8,7 +8,6 @@ hot rows; whole runs are read from the log itself, by seeking.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,19 +15,22 @@ import msgspec
 from whence import _extras
 from whence.errors import StoreError
 from whence.log import catalog as catalogs
-from whence.log.catalog import Catalog
-from whence.log.home import Home
-from whence.log.reader import Problem
 from whence.store import columns, load, sql, views
 from whence.store.base import Abilities, Key, Measure, Order
 from whence.store.fields import fields_of
 from whence.store.hot import HotTables
-from whence.store.predicate import Predicate
 from whence.store.project import POINT_TABLES, run_row, span_row
 from whence.store.rows import TABLES, TIME_FIELD, Row
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from duckdb import DuckDBPyConnection
+
+    from whence.log.catalog import Catalog
+    from whence.log.home import Home
+    from whence.log.reader import Problem
+    from whence.store.predicate import Predicate
 
 _RETRIES = 3
 
@@ -154,9 +156,10 @@ class DuckDBStore:
         return [make(values) for values in found]
 
     def _windows(self, table: str, limit: int, before_ns: int | None) -> list[int]:
-        """Return times since which to look for the latest rows, each window eight times the one before.
+        """Return times since which to look for the latest rows, each window eight times wider.
 
-        The parts are in order of time, so a few row groups hold the latest rows; reading them takes 5 ms where ordering a million rows takes 70.
+        The parts are in order of time, so a few row groups hold the latest rows; reading them takes
+        5 ms where ordering a million rows takes 70.
         If a window has enough matching rows they are the latest ones, whatever lies before it.
         """
         groups = [g for g in self._row_groups(table) if before_ns is None or g[1] <= before_ns]
@@ -172,7 +175,7 @@ class DuckDBStore:
         return windows
 
     def _row_groups(self, table: str) -> list[tuple[int, int, int]]:
-        """Return latest time, earliest time and rows of each row group of a table's parts, latest first."""
+        """Return latest time, earliest time and rows of each row group of a table, latest first."""
         known = self._groups.get(table)
         if known is None:
             catalog = self._catalog
@@ -180,8 +183,9 @@ class DuckDBStore:
             known = []
             if files:
                 known = self._ask(
-                    "SELECT CAST(stats_max_value AS BIGINT), CAST(stats_min_value AS BIGINT), row_group_num_rows "
-                    "FROM parquet_metadata(?) WHERE path_in_schema = ? AND stats_max_value IS NOT NULL ORDER BY 1 DESC",
+                    "SELECT CAST(stats_max_value AS BIGINT), CAST(stats_min_value AS BIGINT), "
+                    "row_group_num_rows FROM parquet_metadata(?) "
+                    "WHERE path_in_schema = ? AND stats_max_value IS NOT NULL ORDER BY 1 DESC",
                     [files, TIME_FIELD[table]],
                 )
             self._groups[table] = known
@@ -193,9 +197,13 @@ class DuckDBStore:
         """Find the keys first and fetch wide columns for those rows only.
 
         Sorting would carry them all along.
+
+        Returns:
+            The rows as tuples of columns, in order.
         """
         keys = self._ask(
-            f'SELECT t.run, t.id, t."{TIME_FIELD[table]}" FROM {table} t WHERE {matching} {ordering}',
+            f'SELECT t.run, t.id, t."{TIME_FIELD[table]}" FROM {table} t '
+            f"WHERE {matching} {ordering}",
             parameters,
         )
         if not keys:
@@ -203,7 +211,8 @@ class DuckDBStore:
         times = [key[2] for key in keys]
         text = (
             f"SELECT {columns.column_list(table)} FROM {table} t "
-            f'WHERE t."{TIME_FIELD[table]}" BETWEEN ? AND ? AND t.run IN (SELECT unnest(?)) AND t.id IN (SELECT unnest(?))'
+            f'WHERE t."{TIME_FIELD[table]}" BETWEEN ? AND ? '
+            "AND t.run IN (SELECT unnest(?)) AND t.id IN (SELECT unnest(?))"
         )
         runs, ids = list({key[0] for key in keys}), [key[1] for key in keys]
         found = self._ask(text, [min(times), max(times), runs, ids])
@@ -227,9 +236,7 @@ class DuckDBStore:
         of_run = any(name.startswith("run.") for name in by)
         groups = [f'r."{name[4:]}"' if name.startswith("run.") else f't."{name}"' for name in by]
         parameters: list[Any] = []
-        figures: list[str] = []
-        for measure in measures:
-            figures.append(_measure_sql(measure, table, parameters))
+        figures: list[str] = [_measure_sql(measure, table, parameters) for measure in measures]
         condition = sql.compile_predicate(where, table)
         source = f"{table} t LEFT JOIN runs r ON r.id = t.run" if of_run else f"{table} t"
         grouping = f" GROUP BY {', '.join(groups)}" if groups else " HAVING count(*) > 0"
@@ -333,6 +340,9 @@ class DuckDBStore:
         """Run one of our own queries.
 
         A part that was merged away meanwhile makes it look at the catalog again.
+
+        Returns:
+            The rows as tuples.
         """
         with self._lock:
             for attempt in range(_RETRIES):
@@ -365,7 +375,7 @@ def _never(_writer: str) -> bool:
 def view_statements(
     files: Mapping[str, Sequence[str]], *, split_runs: bool, split_spans: bool
 ) -> list[str]:
-    """Return the statements that define the view of each table over the archive's files and the hot tables."""
+    """Return the statements that define each table's view over archive and hot rows."""
     statements: list[str] = []
     for table in TABLES:
         names = columns.column_list(table)
@@ -376,7 +386,10 @@ def view_statements(
             if table == "runs" and split_runs:
                 archived += " WHERE id NOT IN (SELECT id FROM split_runs)"
             elif table == "spans" and split_spans:
-                archived += " a WHERE NOT EXISTS (SELECT 1 FROM split_spans s WHERE s.run = a.run AND s.id = a.id)"
+                archived += (
+                    " a WHERE NOT EXISTS "
+                    "(SELECT 1 FROM split_spans s WHERE s.run = a.run AND s.id = a.id)"
+                )
             sources.insert(0, archived)
         statements.append(f"CREATE OR REPLACE VIEW {table} AS {' UNION ALL '.join(sources)}")
     return statements

@@ -10,16 +10,12 @@ archive, knows more about them.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from whence.log import segment
-from whence.log.catalog import Catalog
-from whence.log.home import Home
-from whence.log.reader import Problem
 from whence.store import columns, load
 from whence.store.compactor import PartState
 from whence.store.load import Tail
@@ -36,13 +32,19 @@ from whence.store.project import (
 from whence.store.rows import TABLES, Row
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from duckdb import DuckDBPyConnection
+
+    from whence.log.catalog import Catalog
+    from whence.log.home import Home
+    from whence.log.reader import Problem
 
 _decode_state = msgspec.json.Decoder(PartState).decode
 
 
 class HotTables:
-    """Tables of rows from segments that the catalog does not name, and of what has to be put together from pieces."""
+    """Tables of rows that the archive does not have, or has only pieces of."""
 
     def __init__(self, home: Home, catalog: Catalog, connection: DuckDBPyConnection) -> None:
         self._home = home
@@ -155,7 +157,7 @@ class HotTables:
         return state
 
     def _archived_run(self, run_id: str) -> RunState | None:
-        """Return the state of a run that is whole in the archive, read anew from the log it was made of."""
+        """Return the state of a run that is whole in the archive, read anew from the log."""
         files = [str(self._home.archive / name) for name in self._catalog.files("runs")]
         if not files:
             return None
@@ -210,7 +212,8 @@ class HotTables:
         )
         self._insert(table, rows, into="incoming")
         self._connection.execute(
-            f"DELETE FROM {name} USING incoming WHERE {name}.run = incoming.run AND {name}.id = incoming.id"
+            f"DELETE FROM {name} USING incoming "
+            f"WHERE {name}.run = incoming.run AND {name}.id = incoming.id"
         )
         self._connection.execute(f"INSERT INTO {name} SELECT * FROM incoming")
         known = "id" if split == "split_runs" else "run, id"

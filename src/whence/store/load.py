@@ -8,19 +8,23 @@ nothing of any store's tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whence.errors import RecordError
 from whence.log import reader, segment
-from whence.log.home import Home
 from whence.log.reader import Problem
 from whence.log.resolve import Resolver
-from whence.log.segment import SegmentName
 from whence.record import codec
-from whence.record.codec import AnyRecord
 from whence.record.span import SpanStarted
 from whence.store.project import FindStart, Projection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from whence.log.home import Home
+    from whence.log.segment import SegmentName
+    from whence.record.codec import AnyRecord
 
 
 class Tail:
@@ -34,6 +38,9 @@ class Tail:
 
     def read_into(self, projection: Projection, problems: list[Problem]) -> int:
         """Hand over the records written since the last call and return their number.
+
+        Returns:
+            The number of records.
 
         Raises:
             OSError: The file cannot be read.
@@ -106,7 +113,7 @@ def resolver_of(path: Path) -> Resolver:
 
 
 def start_finder(home: Home) -> FindStart:
-    """Return a function that finds a span's start in the earlier segments of the same writer, latest first."""
+    """Return a function that finds a span's start in earlier segments of the same writer."""
 
     def find(run: str, span: str, asking: str) -> SpanStarted | None:
         name = segment.parse_name(asking)

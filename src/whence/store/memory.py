@@ -7,19 +7,22 @@ and needs no package, so it also serves small homes where DuckDB is not installe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from functools import cmp_to_key
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whence.log import segment
-from whence.log.home import Home
-from whence.log.reader import Problem
 from whence.store import match
 from whence.store.base import Abilities, Key, Measure, Order, key_of
 from whence.store.load import Tail, start_finder
 from whence.store.predicate import ALWAYS, Predicate
 from whence.store.project import POINT_TABLES, Projection, run_row, span_row
 from whence.store.rows import TABLES, TIME_FIELD, Row, RunRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from whence.log.home import Home
+    from whence.log.reader import Problem
 
 
 class MemoryStore:

@@ -9,13 +9,12 @@ another one of the same id, because a run may be spread over segments of several
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from whence import _clock
 from whence.record import usage as usage_of
-from whence.record.codec import AnyRecord
 from whence.record.decision import Decision, Factor
 from whence.record.event import Event, Foreign, Gap
 from whence.record.generation import Generation, ToolCall, Transformation
@@ -25,6 +24,9 @@ from whence.record.score import Annotation, Output, Score
 from whence.record.source import Source
 from whence.record.span import SpanEnded, SpanStarted
 from whence.store import rows as r
+
+if TYPE_CHECKING:
+    from whence.record.codec import AnyRecord
 
 _parse = _clock.parse_ns
 FindStart = Callable[[str, str, str], SpanStarted | None]
@@ -104,7 +106,7 @@ class Projection:
         self.touched_spans: set[tuple[str, str]] = set()
 
     def add(self, record: AnyRecord, segment: str, offset: int) -> None:
-        """Take one record, its references resolved, from the line at `offset` of `segment` (`day/writer.n`)."""
+        """Take one record, its references resolved, from a line of `segment` (`day/writer.n`)."""
         run_id = record.run
         ts_ns = _timestamp(record)
         state = self._run_state(run_id, segment, ts_ns)
@@ -183,7 +185,7 @@ class Projection:
         _count(state, record)
 
     def _end_by_call(self, record: Any, segment: str) -> Any:
-        """Let a call end the span that stands for it, and return it with the input that only the span's start has."""
+        """Return a call with the input that only its span's start has, and let it end the span."""
         start = self._start_of(record.run, record.span, segment)
         is_tool = isinstance(record, ToolCall)
         if start is None or start.span_kind != ("tool" if is_tool else "generation"):

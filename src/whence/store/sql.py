@@ -102,14 +102,16 @@ class _Compiler:
             if isinstance(predicate, IsNull):
                 present = self._about_field(IsNull(own), "runs", inner)
                 return Clause(
-                    f"NOT EXISTS (SELECT 1 FROM runs {inner} WHERE {inner}.id = {alias}.run AND NOT {present.sql})",
+                    f"NOT EXISTS (SELECT 1 FROM runs {inner} "
+                    f"WHERE {inner}.id = {alias}.run AND NOT {present.sql})",
                     present.parameters,
                 )
             test = self._about_field(
                 Compare(own, predicate.operator, predicate.value), "runs", inner
             )
             return Clause(
-                f"EXISTS (SELECT 1 FROM runs {inner} WHERE {inner}.id = {alias}.run AND {test.sql})",
+                f"EXISTS (SELECT 1 FROM runs {inner} "
+                f"WHERE {inner}.id = {alias}.run AND {test.sql})",
                 test.parameters,
             )
         home = "runs" if ref.of_run else table
@@ -181,7 +183,7 @@ class _Compiler:
         return guarded(_json_number(spelled(dialect.json_at), kind, predicate.operator, literal))
 
     def _objects_above(self, column: Clause, path: tuple[str, ...]) -> Clause | None:
-        """Return the condition that no key indexes a list, which a JSON pointer would do with a key of digits."""
+        """Return the condition that no key indexes a list, as a pointer does with digits."""
         tests: list[Clause] = []
         for index, key in enumerate(path):
             if key.isdigit() or key == "-":
@@ -220,7 +222,8 @@ def _json_number(value: Clause, kind: Clause, operator: str, literal: float) -> 
     return Clause(
         f"(CASE WHEN TRY_CAST({value.sql} AS DOUBLE) {loose} CAST(? AS DOUBLE) THEN "
         f"coalesce(CASE WHEN {kind.sql} = 'DOUBLE' THEN {as_double.sql} "
-        f"WHEN {kind.sql} IN ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT') THEN {as_whole.sql} ELSE false END, false) "
+        f"WHEN {kind.sql} IN ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT') THEN {as_whole.sql} "
+        "ELSE false END, false) "
         "ELSE false END)",
         (
             *value.parameters,

@@ -8,15 +8,16 @@ are derived from the tables and hold nothing of their own.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from whence.store import columns
 from whence.store.rows import TABLES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
     from duckdb import DuckDBPyConnection
 
 
@@ -144,7 +145,7 @@ class SqlTables:
         self.sources = sources
         """Table name to its SELECT; `{name}` stands for the URL of a file."""
 
-    def __enter__(self) -> SqlTables:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
