@@ -222,7 +222,7 @@ def emit_shared(
         failed(error, fields.get("run", ""))
 
 
-def _write_shared(
+def _write_shared(  # noqa: PLR0917 - private, and called in one place
     kind: type[Record],
     fields: dict[str, Any],
     now_ns: int,
@@ -375,7 +375,7 @@ def _kept(name: str, value: Any, *, typed_text: bool, whole: dict[str, Any]) -> 
     if isinstance(value, list) and not isinstance(kept, list):  # a list field has to stay a list
         whole[name] = kept
         return [_shrink(item) for item in cast("list[Any]", value)[:_KEPT_ITEMS]]
-    return kept
+    return cast("Any", kept)
 
 
 def _kept_texts(name: str, value: Any, whole: dict[str, Any]) -> Any:
@@ -388,7 +388,7 @@ def _kept_texts(name: str, value: Any, whole: dict[str, Any]) -> Any:
         kept = whole[name] = _shrink(value)
         if isinstance(fitting, list) and not isinstance(kept, list):
             return cast("list[Any]", fitting)[:_KEPT_ITEMS]
-    return fitting
+    return cast("Any", fitting)
 
 
 def _fitting(item: Any) -> Any:
@@ -441,7 +441,7 @@ def _withheld(name: str, value: Any) -> Any:
     }
     if isinstance(value, dict) and isinstance(cast("dict[str, Any]", value).get("role"), str):
         marker["role"] = value["role"]
-    return "" if name in {"prompt_template"} else marker
+    return "" if name == "prompt_template" else marker
 
 
 def _redacted(value: Any, path: str) -> Any:

@@ -18,6 +18,8 @@ from whence.capture.scopes import Span
 from whence.capture.state import current as state
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from whence.capture.noop import NoOp
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,8 +52,9 @@ def observe(
 
 def _decorate(function: Any, *, name: str | None, kind: str, capture_io: bool) -> Any:
     if isinstance(function, (staticmethod, classmethod)):
-        inner = cast("Any", function).__func__
-        return type(function)(_decorate(inner, name=name, kind=kind, capture_io=capture_io))
+        method = cast("Any", function)
+        inner = _decorate(method.__func__, name=name, kind=kind, capture_io=capture_io)
+        return method.__class__(inner)
     title = name or getattr(function, "__qualname__", repr(function)).replace("<locals>.", "")
     describe = _arguments_of(function) if capture_io else None
 
@@ -102,7 +105,7 @@ def _wrap_generator(function: Any, opened: Opened, capture_io: bool) -> Any:  # 
     @functools.wraps(function)
     def observed(*args: Any, **kwargs: Any) -> Any:
         if not state.enabled:
-            return (yield from function(*args, **kwargs))
+            return (yield from function(*args, **kwargs))  # pyright: ignore[reportUnknownVariableType]
         inner = function(*args, **kwargs)
         with _Steps(opened(args, kwargs)) as steps:
             sent: Any = None
@@ -116,7 +119,7 @@ def _wrap_generator(function: Any, opened: Opened, capture_io: bool) -> Any:  # 
                     return stop.value
                 steps.count += 1
                 try:
-                    sent, throw = (yield item), None
+                    sent, throw = cast("Any", (yield item)), None
                 except GeneratorExit:
                     with steps:
                         inner.close()
@@ -149,7 +152,7 @@ def _wrap_async_generator(function: Any, opened: Opened, capture_io: bool) -> An
                     return
                 steps.count += 1
                 try:
-                    sent, throw = (yield item), None
+                    sent, throw = cast("Any", (yield item)), None
                 except GeneratorExit:
                     with steps:
                         await inner.aclose()
@@ -183,7 +186,12 @@ class _Steps:
             current_scope.set(self._live)
         return self
 
-    def __exit__(self, kind: Any, error: BaseException | None, stack: Any) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None:
         self._depth -= 1
         if self._depth:
             current_scope.set(self._previous)

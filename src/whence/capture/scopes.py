@@ -268,7 +268,7 @@ class Span(Scope):
     async def __aenter__(self) -> Span | NoOp:
         return self.__enter__()
 
-    def _write_start(self, parent: str | None) -> None:
+    def _write_start(self, parent: str | None) -> None:  # noqa: C901, PLR0912 - one branch a field or form
         fields = self._fields
         if not fields:
             emit.mark(

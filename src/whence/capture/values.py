@@ -8,7 +8,7 @@ nearly all of it, is checked and returned as it is.
 
 from __future__ import annotations
 
-import datetime as _dt
+import datetime as dt
 import os
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -31,7 +31,7 @@ Put = Callable[[bytes, blobs.Encoding, str], dict[str, Any]]
 """Stores bytes as a blob with a preview and returns the marker."""
 
 
-def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
+def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:  # noqa: C901, PLR0911 - one branch a field or form
     """Whether JSON holds `value` as it is, in at most `depth` levels.
 
     Text that UTF-8 cannot encode is found later, when it is encoded.
@@ -45,7 +45,7 @@ def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
     if kind is int:
         return INT_MIN <= value <= INT_MAX
     if kind is float:
-        return value - value == 0  # noqa: PLR0124 - false for NaN and infinities
+        return value - value == 0  # false for NaN and infinities
     if kind is dict:
         if MARK in value or not depth:
             return False
@@ -85,7 +85,7 @@ def text(value: Any) -> str:
 
 def number(value: Any) -> float | int | None:
     """Return `value` as a finite number, or None for anything that is none (NaN included)."""
-    if type(value) is float and value - value == 0:  # noqa: PLR0124
+    if type(value) is float and value - value == 0:
         return value
     if value is None or value is True or value is False:
         return None
@@ -106,7 +106,7 @@ def snapshot(value: Any, put: Put) -> Any:
     return _snapshot(value, put, 0, set())
 
 
-def settle(value: Any, put: Put) -> Any:
+def settle(value: Any, put: Put) -> Any:  # noqa: PLR0911 - one return a form
     """Return clean data with its long texts in blobs and texts that UTF-8 cannot encode as markers.
 
     Markers that stand in it are ours, since `clean` lets no other through, and stay as they are.
@@ -156,7 +156,7 @@ def _scalar(value: Any, put: Put, depth: int, above: set[int]) -> Any:  # noqa: 
         return plain_float if codec.is_finite_number(plain_float) else values.of_float(plain_float)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return put(bytes(cast("bytes", value)), "bytes", "")
-    if isinstance(value, (_dt.datetime, _dt.date, _dt.time)):
+    if isinstance(value, (dt.datetime, dt.date, dt.time)):
         return value.isoformat()
     if isinstance(value, (Decimal, UUID)):
         return str(value)
@@ -167,7 +167,7 @@ def _scalar(value: Any, put: Put, depth: int, above: set[int]) -> Any:  # noqa: 
     return _container(value, put, depth + 1, above)
 
 
-def _container(value: Any, put: Put, depth: int, above: set[int]) -> Any:
+def _container(value: Any, put: Put, depth: int, above: set[int]) -> Any:  # noqa: PLR0911 - one return a form
     if isinstance(value, Mapping):
         return _mapping(cast("Mapping[Any, Any]", value), put, depth, above)
     if isinstance(value, (list, tuple, AbstractSet)):

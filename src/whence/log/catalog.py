@@ -17,7 +17,7 @@ import msgspec
 from whence.errors import ArchiveBusyError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from whence.log.home import Home
 
@@ -128,7 +128,7 @@ def sync_folder(home: Home) -> None:
 
 
 @contextmanager
-def locked(home: Home) -> Iterator[None]:
+def locked(home: Home) -> Generator[None]:
     """Hold the right to change the archive.
 
     Raises:

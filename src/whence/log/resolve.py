@@ -53,9 +53,11 @@ class Resolver:
             if is_marker(value, "same"):
                 changed[name] = _value(value, self._fetch, problems)
             elif name == "messages" and type(value) is list and value:
-                if any(is_marker(m, "same") for m in value):
-                    changed[name] = value = _messages(value, self._fetch, problems, self._lists)
-                _remember(self._lists, offset, value)
+                messages = cast("list[Any]", value)
+                if any(is_marker(m, "same") for m in messages):
+                    messages = _messages(messages, self._fetch, problems, self._lists)
+                    changed[name] = messages
+                _remember(self._lists, offset, messages)
         if not changed:
             return record, problems
         return msgspec.structs.replace(record, **changed), problems
@@ -83,12 +85,11 @@ def _value(marker: dict[str, Any], fetch: Fetch, problems: list[str]) -> Any:
     target = fetch(marker.get("line", -1))
     path = marker.get("path")
     value: Any = target
-    for key in path if isinstance(path, list) else ("?",):
-        value = (
-            cast("dict[str, Any]", value).get(key)
-            if isinstance(value, dict)
-            else getattr(value, str(key), None)
-        )
+    for key in cast("list[Any]", path) if isinstance(path, list) else ["?"]:
+        if isinstance(value, dict):
+            value = cast("dict[Any, Any]", value).get(key)
+        else:
+            value = getattr(value, str(key), None)
     if value is None or not _matches(codec.encode_json(value), marker):
         problems.append(f"a value refers to byte {marker.get('line')}, which does not hold it")
         return marker

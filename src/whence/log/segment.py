@@ -136,7 +136,7 @@ def list_hot(home: Home) -> list[SegmentName]:
     Foreign files in the folder are passed over.
     """
     try:
-        names = os.listdir(home.hot)
+        names = os.listdir(home.hot)  # noqa: PTH208 - thousands of names, looked at often
     except FileNotFoundError:
         return []
     return sorted(name for name in map(parse_name, names) if name is not None)
@@ -145,7 +145,7 @@ def list_hot(home: Home) -> list[SegmentName]:
 def iter_all(home: Home) -> Iterator[SegmentName]:
     """Yield every segment in the log, archived or not, in order."""
     try:
-        days = sorted(entry for entry in os.listdir(home.log))
+        days = sorted(path.name for path in home.log.iterdir())
     except FileNotFoundError:
         return
     for day in days:
@@ -153,7 +153,7 @@ def iter_all(home: Home) -> Iterator[SegmentName]:
         if not folder.is_dir():
             continue
         names = (
-            parse_name(f"{day}/{entry.removesuffix('.jsonl')}") for entry in os.listdir(folder)
+            parse_name(f"{day}/{path.name.removesuffix('.jsonl')}") for path in folder.iterdir()
         )
         yield from sorted(name for name in names if name is not None)
 

@@ -16,13 +16,13 @@ from whence.store.duckdb import DuckDBStore
 from whence.store.views import REQUIREMENT_VIEWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from whence.store.base import Store
 
 
 @contextmanager
-def prepared(store: Store) -> Iterator[SqlSetup]:
+def prepared(store: Store) -> Generator[SqlSetup]:
     """Yield the setup of a query child for a store; its files stay until the block is left.
 
     Raises:

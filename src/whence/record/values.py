@@ -85,7 +85,7 @@ def restore(value: Any, blob: Blob | None = None) -> Any:
     return value
 
 
-def _restore_marker(marker: dict[str, Any], blob: Blob | None) -> Any:
+def _restore_marker(marker: dict[str, Any], blob: Blob | None) -> Any:  # noqa: PLR0911 - one return a form
     form = marker[MARK]
     if form == "blob":
         return marker if blob is None else blob(marker)

@@ -78,13 +78,6 @@ class PartState(msgspec.Struct, frozen=True):
     span: SpanState | None = None
 
 
-class _RunLine(msgspec.Struct):
-    """A run's row, and where in the log it stands."""
-
-    row: Row
-    places: dict[str, list[int]]
-
-
 def compact(
     home: Home, *, progress: Progress | None = None, steps: Callable[[str], None] | None = None
 ) -> CompactReport:
@@ -353,7 +346,7 @@ def _write_places(rows: list[Row], places: dict[str, dict[str, list[int]]], path
     )
 
 
-def _write_part(
+def _write_part(  # noqa: PLR0917 - private, and called in one place
     home: Home,
     connection: Any,
     select: str,

@@ -311,9 +311,11 @@ class DuckDBStore:
     def sql_tables(self) -> views.SqlTables:
         """Return what a separate process needs to answer SQL about this home.
 
-        Part files, and the hot rows in files of their own.
+        These are the part files, and the hot rows in files of their own. The caller removes the
+        folder of the hot rows by closing the result.
 
-        The caller removes the folder of the hot rows by closing the result.
+        Raises:
+            StoreError: The store is closed.
         """
         with self._lock:
             self.refresh()
@@ -337,12 +339,12 @@ class DuckDBStore:
             self._connection.close()
 
     def _ask(self, text: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Run one of our own queries.
+        """Return what one of our own queries gives, as tuples.
 
         A part that was merged away meanwhile makes it look at the catalog again.
 
-        Returns:
-            The rows as tuples.
+        Raises:
+            StoreError: A part cannot be read, or DuckDB refuses the query.
         """
         with self._lock:
             for attempt in range(_RETRIES):

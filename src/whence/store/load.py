@@ -160,7 +160,7 @@ def read_run(home: Home, run_id: str, places: dict[str, list[int]]) -> Projectio
     return projection
 
 
-def _read_stretch(
+def _read_stretch(  # noqa: PLR0917 - private, and called in one place
     path: Path, name: str, begin: int, end: int, wanted: bytes, run_id: str, projection: Projection
 ) -> None:
     resolver = resolver_of(path)

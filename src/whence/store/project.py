@@ -165,7 +165,7 @@ class Projection:
             span.updates.append(record)
 
     def _add_point(self, record: Any, state: RunState, segment: str, ts_ns: int) -> None:
-        kind = type(record)
+        kind: Any = type(record)  # pyright: ignore[reportUnknownVariableType]
         build = _BUILDERS.get(kind)
         if build is None:
             return
@@ -192,7 +192,7 @@ class Projection:
             return record
         if is_tool and record.tool_name != start.name:
             return record
-        key = (record.run, record.span)
+        key = (str(record.run), str(record.span))
         span = self.spans.get(key)
         if span is None:
             span = self.spans[key] = SpanState(key[1], key[0], writer_of(segment))
@@ -392,8 +392,8 @@ def span_row(state: SpanState, *, live: bool) -> r.SpanRow:
 def _gather(
     start: RunStarted | SpanStarted | None, updates: list[Update]
 ) -> tuple[dict[str, Any], list[str]]:
-    attributes = dict(start.attributes or {}) if start else {}
-    tags = dict.fromkeys(getattr(start, "tags", None) or ())
+    attributes: dict[str, Any] = dict(start.attributes or {}) if start else {}
+    tags: dict[str, None] = dict.fromkeys(getattr(start, "tags", None) or ())
     for update in updates:
         attributes.update(update.attributes or {})
         tags.update(dict.fromkeys(update.tags or ()))
@@ -490,7 +490,7 @@ def _generation(record: Generation, common: dict[str, Any]) -> r.Row:
         response_id=record.response_id,
         prompt_name=record.prompt_name,
         prompt_version=record.prompt_version,
-        prompt_template=record.prompt_template,
+        prompt_template=template if isinstance(template := record.prompt_template, str) else None,
         status=record.status,
         finish_reason=record.finish_reason,
         attempt=record.attempt,

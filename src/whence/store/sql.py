@@ -63,7 +63,7 @@ class _Compiler:
         self.dialect = dialect
         self._aliases = 0
 
-    def compile(self, predicate: Predicate, table: str, alias: str) -> Clause:
+    def compile(self, predicate: Predicate, table: str, alias: str) -> Clause:  # noqa: PLR0911 - one return a form
         match predicate:
             case And(terms):
                 return _joined(" AND ", [self.compile(term, table, alias) for term in terms], TRUE)
@@ -315,8 +315,8 @@ def _number_test(value: str, operator: str, literal: float, *, whole: bool) -> C
     return Clause(f"{value} {sign[operator]} CAST(? AS DOUBLE)", (nearest,))
 
 
-def _whole_test(value: str, operator: str, literal: float) -> Clause:
-    if isinstance(literal, float) and math.isfinite(literal) and literal == int(literal):
+def _whole_test(value: str, operator: str, literal: int | float) -> Clause:  # noqa: PYI041 - told apart
+    if isinstance(literal, float) and literal.is_integer():
         literal = int(literal)
     if isinstance(literal, float):
         if math.isnan(literal) or operator == "=":
