@@ -9,12 +9,15 @@ WHENCE_COMPACT_AT_EXIT   `0` leaves archiving to the readers, however much was r
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from whence.errors import ConfigError
+
+if TYPE_CHECKING:
+    # Nothing decodes settings, and importing whence has to be quick.
+    from pathlib import Path  # noqa: TC004
 
 Durability = Literal["process", "group", "record"]
 DURABILITIES: tuple[Durability, ...] = ("process", "group", "record")

@@ -51,7 +51,7 @@ _number = values.number
 def mapping(value: Any, put: Put) -> dict[str, Any]:
     """Return a mapping's clean copy.
 
-    Anything that is no mapping with text keys under the key `value`.
+    Anything that is no mapping with text keys comes under the key `value`.
     """
     clean: Any = values.clean(value, put)
     if clean is value and type(value) is dict:
@@ -85,7 +85,7 @@ def texts(items: Any) -> list[str]:
 def _items(given: Any) -> list[Any]:
     """Return the items of a collection.
 
-    Anything that is none, or will not be iterated, as the only one.
+    Anything that is none, or will not be iterated, is the only one.
     """
     if isinstance(given, (str, bytes, bytearray)):
         return [given]
@@ -130,9 +130,8 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
 
     An option counts as chosen when it says so, or when its name equals what was decided.
     """
-    if (
-        type(chosen) is not str
-    ):  # comparing with an object of the user's may raise, or not give a boolean
+    # Comparing with an object of the user's may raise, or not give a boolean.
+    if type(chosen) is not str:
         chosen = _text(chosen) if issubclass(type(chosen), (str, int, float, Enum)) else None
     pairs = None if type(given) is list else _find_mapping(given)
     if pairs is not None:

@@ -88,7 +88,7 @@ def never_raises(verb: Callable[P, R]) -> Callable[P, R]:
 class Shape(msgspec.Struct, frozen=True):
     """How the records of one kind are written fast.
 
-    Envelope by a form, the fields of the kind by the encoder.
+    The envelope is spelled by a form, the fields of the kind by the encoder.
     """
 
     kind: type[Record]
@@ -230,12 +230,10 @@ def _write_shared(  # noqa: PLR0917 - private, and called in one place
     writer: Writer,
     seen: Seen | None = None,
 ) -> bool:
-    """Write the record.
-
-    False if the writer moved to another segment meanwhile, so that references would dangle.
+    """Write the record, with references to what the segment holds already.
 
     Returns:
-        False if the writer moved on meanwhile, so that references would dangle.
+        False if the writer moved to another segment meanwhile, so that references would dangle.
     """
     if seen is None:
         seen = _current.seen
@@ -303,9 +301,7 @@ def put_blob(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str
 
 
 def _store(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str, Any]:
-    """Store bytes as a blob and return its marker.
-
-    A marker without bytes if the disk refuses them.
+    """Store bytes as a blob.
 
     Returns:
         The marker; one without bytes if the disk refuses them.

@@ -1,9 +1,8 @@
 """A decorator that makes a span of every call of a function.
 
-Plain, async, generator or async generator.
-
-A generator's span lasts from its first step to its end or early close, and is current only while
-the generator itself runs, not while its consumer does.
+The function may be plain, async, a generator or an async generator. A generator's span lasts from
+its first step to its end or early close, and is current only while the generator itself runs, not
+while its consumer does.
 """
 
 from __future__ import annotations
@@ -209,7 +208,7 @@ class _Steps:
 def _arguments_of(function: Any) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
     """Return a function that names the arguments of a call.
 
-    By position where the signature is not to be had.
+    They are named by position where the signature is not to be had.
     """
     try:
         names = [

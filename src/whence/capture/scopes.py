@@ -184,9 +184,7 @@ class Run(Scope):
 
     @never_raises
     def _end(self, error: BaseException | None) -> None:
-        if (
-            state.pid != self._pid
-        ):  # a forked child left the block too; the run is the parent's to end
+        if state.pid != self._pid:  # a forked child left the block too: the parent ends the run
             return
         now = _wall()
         self.status = self._user_status or _run_status(error)
@@ -336,13 +334,7 @@ class Span(Scope):
 
     @never_raises
     def record_generation(self, /, **fields: Any) -> str:
-        """Record the model call of this span and return the record's id.
-
-        See `Verbs.record_generation`.
-
-        Returns:
-            The record's id.
-        """
+        """Record the model call of this span as `Verbs.record_generation` does; return its id."""
         if self._pending is not None and self.kind == "generation":
             fields = {**self._pending, **fields}
             self._pending = None
@@ -365,9 +357,8 @@ class Span(Scope):
             return False
         self._leave()
         try:
-            if (
-                state.pid == self._pid
-            ):  # else a forked child left the block too; the span is the parent's to end
+            # Elsewhere a forked child left the block too; the span is the parent's to end.
+            if state.pid == self._pid:
                 self._end(error)
         except Exception as failure:  # noqa: BLE001 - capture never raises into the user's program
             emit.failed(failure, self.run_id)

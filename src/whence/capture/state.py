@@ -172,10 +172,8 @@ def guard_losses() -> None:
 def _takes_path(redact: Redact) -> bool:
     """Whether a function asks for the path.
 
-    By a second argument it needs, or that is called `path`.
-
     Returns:
-        Whether it is to get the path.
+        True if it has a second argument that it needs or that is called `path`.
     """
     import inspect  # noqa: PLC0415 - only those who redact pay for it
 

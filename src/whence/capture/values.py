@@ -248,11 +248,5 @@ def encodable(shown: str) -> str:
 
 
 def is_short(value: str) -> bool:
-    """Whether a text can stand in a record as it is.
-
-    Encodable, and not longer than what goes to a blob.
-
-    Returns:
-        True if it is Unicode and not long.
-    """
+    """Whether a text can stand in a record as it is: Unicode, and too short for a blob."""
     return _is_encodable(value) and len(value.encode()) <= blobs.INLINE_BYTES

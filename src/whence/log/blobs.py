@@ -78,10 +78,8 @@ def put(
 def _is_there(path: Path, size_bytes: int) -> bool:
     """Whether the blob is stored whole.
 
-    A power failure may have left an empty file under its name.
-
     Returns:
-        True if nothing has to be written.
+        False, too, for the empty file that a power failure may have left under its name.
     """
     try:
         return path.stat().st_size == size_bytes

@@ -3,8 +3,9 @@
 An agent loop sends its whole conversation with every call; stored as sent, fifty turns take
 twenty-five times the final history. Here each value and each message over a size is remembered
 together with the line that holds it. When it comes again, a `same` marker names that line by its
-byte offset and carries the SHA-256 of the text. Consecutive messages that stand consecutively in an
-earlier line become one marker, so a turn costs its new messages and one reference.
+byte offset and carries the SHA-256 of the text, computed for each reference and checked by the
+reader. Consecutive messages that stand consecutively in an earlier line become one marker, so a
+turn costs its new messages and one reference.
 
 What is remembered of a text is its length and hash, by which it is found again, not the text:
 keeping the texts would cost more than writing them. The hash is CPython's keyed SipHash of 64 bits;
@@ -57,7 +58,7 @@ class Seen:
     def value(self, path: Path, text: bytes, fragments: list[Fragment]) -> Any:
         """Return what to write for the field at `path`.
 
-        Its JSON text as it is, or a reference to an earlier one.
+        That is its JSON text as it is, or a reference to an earlier one.
 
         Args:
             path: Keys from the record to the field.
@@ -77,12 +78,12 @@ class Seen:
     def messages(self, texts: list[bytes], fragments: list[Fragment]) -> list[Any]:
         """Return what to write for a list of messages.
 
-        New ones whole, runs of earlier ones as one reference each.
+        New ones are written whole, runs of earlier ones as one reference each.
 
         Where one reference does, the earlier line stays the one to refer to, so that a prompt that
         every run sends is one step away however often it was sent. Where it took several, this line
-        becomes the one to refer to, so that the next turn needs one: a conversation of n turns is n
-        / 2 steps long.
+        becomes the one to refer to, so that the next turn needs one: a conversation of
+        n turns is n / 2 steps long.
         """
         written: list[Any] = []
         path: Path = ("messages",)
@@ -130,9 +131,8 @@ class Seen:
             self._places[key] = (offset, path, index)
             if index >= 0:
                 held[index] = key
-        if (
-            held
-        ):  # by line: a message sent twice, such as "continue", has one place but stands in two
+        # By line: a message sent twice, such as "continue", has one place but stands in two.
+        if held:
             self._lines[offset] = held
         self._held += len(held)
         if len(self._places) > MEMORY_TEXTS or self._held > MEMORY_TEXTS:

@@ -144,9 +144,8 @@ class Writer:
             Place of the line, or one of the two constants.
         """
         with self._lock:
-            if (
-                self._busy
-            ):  # a finalizer or signal handler recorded while this very thread was writing
+            # A finalizer or signal handler may record while this very thread is writing.
+            if self._busy:
                 if serial:
                     return REFUSED
                 self._late.append((body, run))
@@ -203,9 +202,8 @@ class Writer:
             run: Id of its run, which a loss is counted for.
         """
         with self._lock:
-            if (
-                self._busy
-            ):  # a finalizer or signal handler recorded while this very thread was writing
+            # A finalizer or signal handler may record while this very thread is writing.
+            if self._busy:
                 self._late.append((self._spell(form, parts, now_ns), run))
                 self._unsettled = True
                 return
@@ -306,11 +304,17 @@ class Writer:
 
     def _write_line(self, body: bytes) -> None:
         line = b'{"v":1,"seq":%d,%b\n' % (self._seq + 1, body[1:])
-        count = _write(self._fd, line)
-        if count != len(line):
-            self._finish_short_write(line, count)
-        self._size += len(line)
-        self._seq += 1
+        try:
+            count = _write(self._fd, line)
+            if count != len(line):
+                self._finish_short_write(line, count)
+            self._size += len(line)
+            self._seq += 1
+        except OSError:
+            raise
+        except BaseException:  # an interrupt, as in `append`
+            self._abandon()
+            raise
 
     def _finish_short_write(self, line: bytes, count: int) -> None:
         """Write the rest of a line, or take back what was written.
@@ -356,9 +360,8 @@ class Writer:
             os.close(fd)
 
     def _forget_segment(self) -> int:
-        self._full_at = (
-            -1
-        )  # first: should an interrupt strike here, the next record opens a new segment
+        # First: should an interrupt strike here, the next record opens a new segment.
+        self._full_at = -1
         fd, self._fd = self._fd, -1
         self._written_before += self._seq - self._gaps
         self._seq = self._size = self._gaps = 0
