@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from whence.record.codec import AnyRecord
 
 CHUNK_BYTES = 8 << 20
+SEEK_BYTES = 32 << 10
+"""How much more than asked for is read at once, to have the last line whole."""
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -46,22 +48,31 @@ class Problem(msgspec.Struct, frozen=True):
     """What is wrong with it."""
 
 
-def iter_lines(path: Path, start: int = 0) -> Iterator[Line]:
+def iter_lines(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Line]:
     """Yield the whole lines from byte `start` on, up to what is written now.
 
-    `start` must be the offset of a line.
+    Args:
+        path: The segment.
+        start: Offset of a line.
+        stop: Lines that begin at this byte or later are left out; None for all. A segment that is
+            being written grows while it is read, so whoever wants to be done names an end.
 
     Raises:
         OSError: The file cannot be read.
     """
+    chunk_bytes = CHUNK_BYTES
+    if stop is not None:
+        chunk_bytes = min(CHUNK_BYTES, max(0, stop - start) + SEEK_BYTES)
     with path.open("rb", buffering=0) as file:
         file.seek(start)
         offset, rest = start, b""
-        while chunk := file.read(CHUNK_BYTES):
+        while (stop is None or offset < stop) and (chunk := file.read(chunk_bytes)):
             block = rest + chunk if rest else chunk
             cut = block.rfind(b"\n") + 1
             rest = block[cut:]
             for content in block[:cut].split(b"\n")[:-1]:
+                if stop is not None and offset >= stop:
+                    return
                 yield Line(offset, content)
                 offset += len(content) + 1
 

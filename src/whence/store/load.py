@@ -47,9 +47,11 @@ class Tail:
         """
         count = 0
         name = str(self.name)
-        if not self.path.exists():
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
             return 0
-        for item in iter_resolved(self.path, name, self.offset):
+        for item in iter_resolved(self.path, name, self.offset, size):
             if isinstance(item, Problem):
                 if item.offset >= self.offset:
                     problems.append(item)
@@ -78,15 +80,15 @@ class Tail:
 
 
 def iter_resolved(
-    path: Path, name: str, start: int = 0
+    path: Path, name: str, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, AnyRecord, int] | Problem]:
-    """Yield `(offset, record, end)` with references put back, and problems, from byte `start` on.
+    """Yield `(offset, record, end)` with references put back, and problems; see `iter_lines`.
 
     Raises:
         OSError: The file cannot be read.
     """
     resolver = resolver_of(path)
-    for line in reader.iter_lines(path, start):
+    for line in reader.iter_lines(path, start, stop):
         if not line.content.strip():
             continue
         try:
@@ -164,9 +166,7 @@ def _read_stretch(  # noqa: PLR0917 - private, and called in one place
     path: Path, name: str, begin: int, end: int, wanted: bytes, run_id: str, projection: Projection
 ) -> None:
     resolver = resolver_of(path)
-    for line in reader.iter_lines(path, begin):
-        if line.offset > end:
-            return
+    for line in reader.iter_lines(path, begin, end + 1):
         if wanted not in line.content:
             continue
         try:
