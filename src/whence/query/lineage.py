@@ -8,6 +8,7 @@ is reported and never walked round.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import msgspec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Direction = Literal["both", "ancestors", "descendants"]
 
 _LABEL_COLUMNS = 70
+_OWN_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _MAX_NAMED_RUNS = 500
 """Runs that are looked at to name what is in them; beyond, nodes show their id."""
 _SUBJECT_FIRST = frozenset({"generated", "supports", "contradicts", "entity"})
@@ -165,7 +167,7 @@ def trace(store: Store, any_id: str, direction: str = "both", depth: int | None 
         raise ConfigError(f"depth is {depth!r}; give a whole number from 0, or None for all")
     names = Names(store)
     try:
-        start = names.node_id(find.find(store, any_id).ids[0])
+        start = names.node_id(names.first(any_id))
     except NotFoundError:
         # A link may name what was never recorded: a file, a ticket, a run of another system.
         if not any_id or not (
@@ -193,19 +195,29 @@ def walk(
     distances: dict[str, int],
     edges: dict[str, Edge],
 ) -> None:
-    """Follow links from `start`, adding to `distances` by node and to `edges` by record."""
+    """Follow links from `start`, adding to `distances` by node and to `edges` by record.
+
+    What links of the runs at hand lead to is asked about ahead, in one question: most lineages stay
+    in one run, and then it is the only one.
+    """
     seen = set(start)
     frontier: list[str] = list(seen)
+    asked: set[str] = set()
+    links: dict[str, list[tuple[r.LinkRow, Edge]]] = {}
     steps = 0
     while frontier and (depth is None or steps < depth):
         steps += 1
-        asked = list(dict.fromkeys(alias for node in frontier for alias in names.aliases(node)))
+        if not asked.issuperset(frontier):
+            wanted = names.reachable(frontier, forward=forward) - asked
+            asked |= wanted
+            aliases = list(dict.fromkeys(a for node in wanted for a in names.aliases(node)))
+            for row in store.edges(aliases, forward=forward):
+                link = cast("r.LinkRow", row)
+                edge = names.edge(link)
+                links.setdefault(edge.source if forward else edge.target, []).append((link, edge))
+        found = [pair for node in frontier for pair in links.get(node, ())]
         frontier = list[str]()
-        for link in sorted(
-            cast("list[r.LinkRow]", store.edges(asked, forward=forward)),
-            key=lambda row: (row.ts_ns, row.id),
-        ):
-            edge = names.edge(link)
+        for link, edge in sorted(found, key=lambda pair: (pair[0].ts_ns, pair[0].id)):
             edges.setdefault(f"{link.run}/{link.id}", edge)
             reached = edge.target if forward else edge.source
             if reached not in seen:
@@ -221,6 +233,7 @@ class Names:
         self._store = store
         self._rows: dict[str, Mapping[str, Sequence[r.Row]]] = {}
         self._found: dict[str, find.Found | None] = {}
+        self._own: dict[str, find.Found] = {}
         if known is not None:
             self._rows[known.run] = known.rows
             # Thousands of spans may be asked about together: that should not take as many look-ups.
@@ -234,15 +247,59 @@ class Names:
         return self._found[any_id]
 
     def _find(self, any_id: str) -> find.Found | None:
+        own = self._own.get(any_id)
+        if own is not None:
+            return own
         run_id = self._store.find_run(any_id) if any_id else None
-        if run_id is None:
+        if run_id is None or not self._load(run_id):
             return None
-        if run_id not in self._rows:
-            if len(self._rows) >= _MAX_NAMED_RUNS:
-                return None
-            self._rows[run_id] = self._store.run_rows(run_id)
         rows = self._rows[run_id]
         return find.thing(any_id, run_id, rows) if rows.get("runs") else None
+
+    def _load(self, run_id: str) -> bool:
+        """Read a run's rows, once; return whether they are at hand."""
+        if run_id not in self._rows:
+            if len(self._rows) >= _MAX_NAMED_RUNS:
+                return False
+            self._keep(run_id, self._store.run_rows(run_id))
+        return True
+
+    def _keep(self, run_id: str, rows: Mapping[str, Sequence[r.Row]]) -> None:
+        self._rows[run_id] = rows
+        # Ids that we made name one thing only; the user's may stand for several, the latest of
+        # which is meant, and the store knows it.
+        for table, items in rows.items():
+            for row in items:
+                if _OWN_ID.fullmatch(row.id):
+                    self._own.setdefault(row.id, find.Found(run_id, table, row, rows))
+
+    def first(self, any_id: str) -> str:
+        """Return an id of what `any_id`, perhaps the beginning of a run id, stands for.
+
+        Raises:
+            NotFoundError: Nothing has that id.
+        """
+        found = find.find(self._store, any_id)
+        self._keep(found.run, found.rows)
+        self._found[found.ids[0]] = found
+        return found.ids[0]
+
+    def reachable(self, nodes: Iterable[str], *, forward: bool) -> set[str]:
+        """Return the nodes, and what the links of the runs at hand lead to from them."""
+        steps: dict[str, list[str]] = {}
+        for rows in list(self._rows.values()):
+            for row in cast("Sequence[r.LinkRow]", rows.get("links", ())):
+                source, target = (row.source, row.target) if forward else (row.target, row.source)
+                steps.setdefault(self.node_id(source), []).append(target)
+        reached = set(nodes)
+        waiting = list(reached)
+        while waiting:
+            for target in steps.get(waiting.pop(), ()):
+                node = self.node_id(target)
+                if node not in reached:
+                    reached.add(node)
+                    waiting.append(node)
+        return reached
 
     def node_id(self, any_id: str) -> str:
         """Return the one id that stands for a thing in a lineage."""
@@ -258,6 +315,7 @@ class Names:
 
     def edge(self, link: r.LinkRow) -> Edge:
         """Return a link as an edge between nodes."""
+        self._load(link.run)
         source, target = self.node_id(link.source), self.node_id(link.target)
         return Edge(source, target, link.kind, link.id, link.confidence, link.inferred)
 
