@@ -1,11 +1,13 @@
 """Every store gives the rows that the memory store gives, for any question.
 
-Hot, archived, and half of each.
+Hot, archived, half of each, and archived bit by bit while runs were going on.
 """
 
 from __future__ import annotations
 
 import math
+import random
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,17 +33,19 @@ if TYPE_CHECKING:
 TABLE_NAMES = sorted(TABLES)
 
 
-@pytest.fixture(scope="module", params=["hot", "archived", "mixed"])
+@pytest.fixture(scope="module", params=["hot", "archived", "mixed", "bit by bit"])
 def stores(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Store, Store]]:
     """The memory store and DuckDB over the same home.
 
-    Nothing archived, everything, or the first half with live writers on top.
+    Nothing archived, everything, the first half with live writers on top, or every segment soon
+    after it ended.
     """
-    home = Home(Path(tmp_path_factory.mktemp(request.param)))
-    writers = fill(home, seed=7, runs=30)
-    if request.param != "hot":
+    home = Home(Path(tmp_path_factory.mktemp("home")))
+    pause = partial(compact, home) if request.param == "bit by bit" else None
+    writers = fill(home, seed=7, runs=30, pause=pause)
+    if request.param in ("archived", "mixed"):
         for writer in writers:
             writer.close()
         compact(home)
@@ -197,6 +201,32 @@ def test_compacting_in_many_small_steps_merges_and_changes_no_row(tmp_path: Path
     assert len(parts) < 10
     for table in TABLES:
         assert _all_rows(home)[table] == memory.select(table, ALWAYS, _order(table))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_store_that_looks_on_sees_what_a_new_one_sees(tmp_path: Path, seed: int) -> None:
+    """Read again and again while runs are written and archived, a store ends with the same rows."""
+    home = Home(tmp_path)
+    store = DuckDBStore(home)
+    rng = random.Random(seed)  # noqa: S311 - no secret
+
+    def look() -> None:
+        if rng.random() < 0.5:
+            compact(home)
+        store.refresh()
+
+    writers = fill(home, seed, runs=8, pause=look)
+    memory = MemoryStore(home)
+    store.refresh()
+
+    for table in TABLES:
+        expected = memory.select(table, ALWAYS, _order(table))
+        assert store.select(table, ALWAYS, _order(table)) == expected
+    for run in memory.select("runs", ALWAYS, _order("runs")):
+        assert store.run_rows(run.id) == memory.run_rows(run.id)
+    store.close()
+    for writer in writers:
+        writer.close()
 
 
 def _all_rows(home: Home) -> dict[str, list[Row]]:

@@ -32,7 +32,7 @@ from whence.store.project import (
 from whence.store.rows import TABLES, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from duckdb import DuckDBPyConnection
 
@@ -55,6 +55,8 @@ class HotTables:
         self._live: frozenset[str] = frozenset()
         self._left_runs: dict[str, RunState] = {}
         self._left_spans: dict[tuple[str, str], SpanState] = {}
+        self._looked_for: set[str | tuple[str, str]] = set()
+        """Runs and spans without a start for which the archive was asked: it will not change."""
         self.problems: list[Problem] = []
         self.split_runs: set[str] = set()
         """Runs whose row in the archive, if any, is not the whole truth."""
@@ -133,40 +135,39 @@ class HotTables:
                 s.id for s in states.values() if s.end is None and s.writer in changed_writers
             }
         touched.discard("")
-        states = [self._whole_run(run_id) for run_id in touched]
+        states = [s for run_id in touched if (s := self._whole_run(run_id)) is not None]
         self.split_runs |= touched
-        self._replace(
-            "runs", [run_row(s, live=s.writer in self._live) for s in states], "split_runs"
-        )
+        self._replace("runs", [run_row(s, live=s.writer in self._live) for s in states])
 
-    def _whole_run(self, run_id: str) -> RunState:
+    def _whole_run(self, run_id: str) -> RunState | None:
         """Return everything known of a run.
 
-        Here, in the states left over, and in the archive's own rows.
+        Here, in the states left over, and in the archive's own rows, which are asked once.
         """
-        found = [
-            s
-            for s in (self._projection.runs.get(run_id), self._left_runs.get(run_id))
-            if s is not None
-        ]
-        state = found[0] if len(found) == 1 else merge_runs(found[0], found[1])
-        if state.start is None:
-            archived = self._archived_run(run_id)
-            if archived is not None:
-                state = merge_runs(archived, state)
+        state = self._known_run(run_id)
+        if (state is None or state.start is None) and run_id not in self._looked_for:
+            self._looked_for.add(run_id)
+            archived = load.read_run(self._home, run_id, self._archived_places(run_id)).runs
+            if run_id in archived:
+                left = self._left_runs.get(run_id)
+                whole = archived[run_id]
+                self._left_runs[run_id] = whole if left is None else merge_runs(whole, left)
+                return self._known_run(run_id)
         return state
 
-    def _archived_run(self, run_id: str) -> RunState | None:
-        """Return the state of a run that is whole in the archive, read anew from the log."""
+    def _known_run(self, run_id: str) -> RunState | None:
+        read, left = self._projection.runs.get(run_id), self._left_runs.get(run_id)
+        return read or left if read is None or left is None else merge_runs(read, left)
+
+    def _archived_places(self, run_id: str) -> dict[str, list[int]]:
+        """Return the places in the log of a run that is whole in the archive."""
         files = [str(self._home.archive / name) for name in self._catalog.files("runs")]
         if not files:
-            return None
+            return {}
         found = self._connection.execute(
             "SELECT places FROM read_parquet(?) WHERE id = ?", [files, run_id]
         ).fetchone()
-        if found is None:
-            return None
-        return load.read_run(self._home, run_id, msgspec.json.decode(found[0])).runs.get(run_id)
+        return {} if found is None else msgspec.json.decode(found[0])
 
     def _write_spans(self, changed_writers: frozenset[str], *, everything: bool) -> None:
         projection = self._projection
@@ -177,32 +178,38 @@ class HotTables:
             touched |= {
                 key for key, s in states.items() if not s.is_whole and s.writer in changed_writers
             }
-        rows: list[Row] = []
-        for key in touched:
-            found = [
-                s for s in (projection.spans.get(key), self._left_spans.get(key)) if s is not None
-            ]
-            state = found[0] if len(found) == 1 else merge_spans(found[0], found[1])
-            if state.start is None:
-                archived = self._archived_span(key)
-                if archived is not None:
-                    state = merge_spans(archived, state)
-            rows.append(span_row(state, live=state.writer in self._live))
+        self._look_for_starts(touched)
+        states = [s for key in touched if (s := self._known_span(key)) is not None and s.is_row]
         self.split_spans |= touched
-        self._replace("spans", rows, "split_spans")
+        self._replace("spans", [span_row(s, live=s.writer in self._live) for s in states])
 
-    def _archived_span(self, key: tuple[str, str]) -> SpanState | None:
-        files = [str(self._home.archive / name) for name in self._catalog.files("runs")]
-        if not files:
-            return None
-        found = self._connection.execute(
-            "SELECT places FROM read_parquet(?) WHERE id = ?", [files, key[0]]
-        ).fetchone()
-        if found is None:
-            return None
-        return load.read_run(self._home, key[0], msgspec.json.decode(found[0])).spans.get(key)
+    def _look_for_starts(self, keys: set[tuple[str, str]]) -> None:
+        """Take over what the archived part of the log has of spans that began there.
 
-    def _replace(self, table: str, rows: list[Row], split: str) -> None:
+        A span may be whole in the archive though its run is not, so the run's places count.
+        """
+        by_run: dict[str, list[tuple[str, str]]] = {}
+        for key in keys - self._looked_for:
+            state = self._known_span(key)
+            if state is not None and state.start is None:
+                by_run.setdefault(key[0], []).append(key)
+                self._looked_for.add(key)
+        for run_id, wanted in by_run.items():
+            run = self._whole_run(run_id)
+            places = run.places if run is not None else {}
+            archived = {name: at for name, at in places.items() if name not in self._tails}
+            spans = load.read_run(self._home, run_id, archived).spans if archived else {}
+            for key in wanted:
+                if key in spans:
+                    left = self._left_spans.get(key)
+                    found = spans[key]
+                    self._left_spans[key] = found if left is None else merge_spans(found, left)
+
+    def _known_span(self, key: tuple[str, str]) -> SpanState | None:
+        read, left = self._projection.spans.get(key), self._left_spans.get(key)
+        return read or left if read is None or left is None else merge_spans(read, left)
+
+    def _replace(self, table: str, rows: Sequence[Row]) -> None:
         """Put rows in place of those with the same run and id."""
         if not rows:
             return
@@ -216,7 +223,7 @@ class HotTables:
             f"WHERE {name}.run = incoming.run AND {name}.id = incoming.id"
         )
         self._connection.execute(f"INSERT INTO {name} SELECT * FROM incoming")
-        known = "id" if split == "split_runs" else "run, id"
+        known, split = ("id" if table == "runs" else "run, id"), f"split_{table}"
         self._connection.execute(
             f"INSERT INTO {split} SELECT {known} FROM incoming EXCEPT SELECT {known} FROM {split}"
         )

@@ -129,10 +129,15 @@ def start_finder(home: Home) -> FindStart:
         for other in reversed(earlier):
             path = other.path_in(home)
             for line in reader.iter_lines(path):
-                if span.encode() in line.content and b'"span_started"' in line.content:
-                    record, _ = resolver_of(path).resolve(line.offset, codec.decode(line.content))
-                    if isinstance(record, SpanStarted) and (record.run, record.span) == (run, span):
-                        return record
+                if span.encode() not in line.content or b'"span_started"' not in line.content:
+                    continue
+                try:
+                    record = codec.decode(line.content)
+                except RecordError:  # reported by whoever reads that segment
+                    continue
+                if isinstance(record, SpanStarted) and (record.run, record.span) == (run, span):
+                    found, _ = resolver_of(path).resolve(line.offset, record)
+                    return found if isinstance(found, SpanStarted) else record
         return None
 
     return find

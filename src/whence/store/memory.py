@@ -57,7 +57,9 @@ class MemoryStore:
             table: list(projection.points[table]) for table in POINT_TABLES
         }
         rows["runs"] = [run_row(s, live=s.writer in live) for s in projection.runs.values() if s.id]
-        rows["spans"] = [span_row(s, live=s.writer in live) for s in projection.spans.values()]
+        rows["spans"] = [
+            span_row(s, live=s.writer in live) for s in projection.spans.values() if s.is_row
+        ]
         self._rows = {table: rows[table] for table in TABLES}
         self._by_run = {}
         for table, items in self._rows.items():

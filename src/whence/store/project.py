@@ -3,13 +3,14 @@
 Comes in: records with their place in the log. Goes out: rows. Every store uses it, so that
 replaying a log anywhere gives the same rows. A point record becomes one row. A run or span is
 gathered from its start, updates and end in a `RunState` or `SpanState`; a state can be merged with
-another one of the same id, because a run may be spread over segments of several processes.
+another one of the same id, because a run may be spread over segments of several processes. What a
+state says does not depend on the order in which segments were read or states were merged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -29,17 +30,24 @@ if TYPE_CHECKING:
     from whence.record.codec import AnyRecord
 
 _parse = _clock.parse_ns
+_End = TypeVar("_End", RunEnded, SpanEnded)
 FindStart = Callable[[str, str, str], SpanStarted | None]
-"""Gets run, span and the segment that asks; returns the span's start from an earlier segment."""
+"""Gets run, span and the segment that asks.
+
+Returns the span's start from an earlier segment of the same writer.
+"""
 
 
 class CallEnd(msgspec.Struct, frozen=True):
-    """The call that a tool's or model's span stands for.
+    """A call recorded in a span.
 
-    It ends the span unless a `span_ended` says more.
+    If the span stands for it, it ends the span unless a `span_ended` says more.
     """
 
     ts: str
+    id: str
+    tool_name: str | None
+    """Which tool; null for a model."""
     duration_ns: int | None
     status: str
     error: dict[str, Any] | None
@@ -53,13 +61,25 @@ class SpanState(msgspec.Struct):
     writer: str = ""
     start: SpanStarted | None = None
     end: SpanEnded | None = None
-    call: CallEnd | None = None
+    calls: list[CallEnd] = []
+    """The latest call of each tool, and of a model, that may turn out to end it."""
     updates: list[Update] = []
+
+    @property
+    def call(self) -> CallEnd | None:
+        """The call that the span stands for, as far as its start is known."""
+        start = self.start
+        return next((c for c in self.calls if start and _stands_for(start, c.tool_name)), None)
 
     @property
     def is_whole(self) -> bool:
         """Whether both its start and its end are known."""
         return self.start is not None and (self.end is not None or self.call is not None)
+
+    @property
+    def is_row(self) -> bool:
+        """Whether more is known of it than that calls name it as theirs."""
+        return self.start is not None or self.end is not None or bool(self.updates)
 
 
 class RunState(msgspec.Struct):
@@ -78,7 +98,11 @@ class RunState(msgspec.Struct):
     decisions: int = 0
     generations: int = 0
     tool_calls: int = 0
-    errors: int = 0
+    failed_calls: int = 0
+    failed_spans: set[str] = set()
+    """Spans whose `span_ended` says so."""
+    failed_in: set[str] = set()
+    """Spans in which a call failed: their own failure is not counted again."""
     lost: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -98,7 +122,7 @@ class Projection:
 
     def __init__(self, find_start: FindStart | None = None) -> None:
         self._find_start = find_start
-        self._found_starts: dict[tuple[str, str], SpanStarted | None] = {}
+        self._found_starts: dict[tuple[str, str, str], SpanStarted | None] = {}
         self.points: dict[str, list[r.Row]] = {table: [] for table in POINT_TABLES}
         self.runs: dict[str, RunState] = {}
         self.spans: dict[tuple[str, str], SpanState] = {}
@@ -125,7 +149,7 @@ class Projection:
                 state.start = record
                 state.writer = writer_of(segment)
         elif isinstance(record, RunEnded):
-            state.end = record
+            state.end = _later(state.end, record)
         elif isinstance(record, Update):
             state.updates.append(record)
         elif not isinstance(record, Foreign):
@@ -154,24 +178,21 @@ class Projection:
                 span.writer = writer_of(segment)
                 state.spans += 1
         elif isinstance(record, SpanEnded):
-            if (
-                span.end is None
-                and record.status == "error"
-                and (span.call is None or span.call.status == "ok")
-            ):
-                state.errors += 1
-            span.end = record
+            if record.status == "error":
+                state.failed_spans.add(key[1])
+            span.end = _later(span.end, record)
         else:
             span.updates.append(record)
 
     def _add_point(self, record: Any, state: RunState, segment: str, ts_ns: int) -> None:
-        kind: Any = type(record)  # pyright: ignore[reportUnknownVariableType]
-        build = _BUILDERS.get(kind)
+        build = _BUILDERS.get(type(record))
         if build is None:
             return
+        if isinstance(record, (ToolCall, Generation)) and record.span:
+            self._add_call(record, record.span, segment)
+        if isinstance(record, ToolCall) and record.span and record.input is None:
+            record = self._with_input(record, record.span, segment)
         table, make = build
-        if record.span and (kind is ToolCall or kind is Generation):
-            record = self._end_by_call(record, segment)
         common = {
             "id": record.id or f"{segment}:{record.seq}",
             "run": record.run,
@@ -180,37 +201,69 @@ class Projection:
             "ts_ns": ts_ns,
             "extra": record.extra,
         }
-        row = make(record, common)
-        self.points[table].append(row)
+        self.points[table].append(make(record, common))
         _count(state, record)
 
-    def _end_by_call(self, record: Any, segment: str) -> Any:
-        """Return a call with the input that only its span's start has, and let it end the span."""
-        start = self._start_of(record.run, record.span, segment)
-        is_tool = isinstance(record, ToolCall)
-        if start is None or start.span_kind != ("tool" if is_tool else "generation"):
-            return record
-        if is_tool and record.tool_name != start.name:
-            return record
-        key = (str(record.run), str(record.span))
+    def _add_call(self, record: ToolCall | Generation, span_id: str, segment: str) -> None:
+        """Keep a call for the span it was recorded in, unless that is known to be no such span."""
+        tool_name = record.tool_name if isinstance(record, ToolCall) else None
+        key = (record.run, span_id)
         span = self.spans.get(key)
         if span is None:
-            span = self.spans[key] = SpanState(key[1], key[0], writer_of(segment))
-        span.call = CallEnd(record.ts, record.duration_ns, record.status, record.error)
+            span = self.spans[key] = SpanState(span_id, record.run, writer_of(segment))
+        elif span.start is not None and not _stands_for(span.start, tool_name):
+            return
+        call = CallEnd(
+            record.ts, record.id, tool_name, record.duration_ns, record.status, record.error
+        )
+        span.calls = _latest_calls([*span.calls, call])
         self.touched_spans.add(key)
-        if is_tool and record.input is None:
-            return msgspec.structs.replace(record, input=start.input)
-        return record
 
-    def _start_of(self, run: str, span: str, segment: str) -> SpanStarted | None:
-        key = (run, span)
+    def _with_input(self, record: ToolCall, span_id: str, segment: str) -> ToolCall:
+        """Return a call with the input that only its span's start has.
+
+        Only what the same writer recorded before is asked: it was read before in any case, so that
+        the row does not depend on what else has been read.
+        """
+        start = self._start_of(record.run, span_id, segment)
+        if start is None or not _stands_for(start, record.tool_name):
+            return record
+        return msgspec.structs.replace(record, input=start.input)
+
+    def _start_of(self, run: str, span_id: str, segment: str) -> SpanStarted | None:
+        key = (run, span_id)
         known = self.spans.get(key)
         if known is not None and known.start is not None:
-            return known.start
-        if key not in self._found_starts:
-            find = self._find_start
-            self._found_starts[key] = find(run, span, segment) if find is not None else None
-        return self._found_starts[key]
+            return known.start if known.writer == writer_of(segment) else None
+        if self._find_start is None:
+            return None
+        asking = (run, span_id, writer_of(segment))
+        if asking not in self._found_starts:
+            self._found_starts[asking] = self._find_start(run, span_id, segment)
+        return self._found_starts[asking]
+
+
+def _stands_for(start: SpanStarted, tool_name: str | None) -> bool:
+    """Whether a call of a tool, or of a model where None, is the one a span stands for."""
+    if tool_name is None:
+        return start.span_kind == "generation"
+    return start.span_kind == "tool" and start.name == tool_name
+
+
+def _latest_calls(calls: list[CallEnd]) -> list[CallEnd]:
+    """Return the latest call of each tool and of a model."""
+    by_tool: dict[str | None, CallEnd] = {}
+    for call in calls:
+        known = by_tool.get(call.tool_name)
+        if known is None or (call.ts, call.id) > (known.ts, known.id):
+            by_tool[call.tool_name] = call
+    return list(by_tool.values())
+
+
+def _later(a: _End | None, b: _End | None) -> _End | None:
+    if a is None or b is None:
+        return a or b
+    return b if (b.ts, b.seq) > (a.ts, a.seq) else a
 
 
 def _count(state: RunState, record: Any) -> None:
@@ -218,17 +271,24 @@ def _count(state: RunState, record: Any) -> None:
         state.decisions += 1
     elif isinstance(record, Generation):
         state.generations += 1
-        state.errors += record.status == "error"
+        _count_failure(state, record)
         state.input_tokens = add_known(state.input_tokens, usage_of.input_tokens(record.usage))
         state.output_tokens = add_known(state.output_tokens, usage_of.output_tokens(record.usage))
         state.cost_usd = add_known(state.cost_usd, record.cost_usd)
     elif isinstance(record, ToolCall):
         state.tool_calls += 1
-        state.errors += record.status == "error"
+        _count_failure(state, record)
     elif isinstance(record, Gap):
         state.lost += record.lost
     elif isinstance(record, Annotation):
         state.flagged = state.flagged or (record.flag is not None and record.target == record.run)
+
+
+def _count_failure(state: RunState, record: ToolCall | Generation) -> None:
+    if record.status == "error":
+        state.failed_calls += 1
+        if record.span:
+            state.failed_in.add(record.span)
 
 
 def add_known(total: Any, value: Any) -> Any:
@@ -255,15 +315,17 @@ def merge_runs(a: RunState, b: RunState) -> RunState:
         writer=first.writer,
         first_ns=min(a.first_ns, b.first_ns),
         start=first.start,
-        end=first.end or second.end,
-        updates=sorted([*first.updates, *second.updates], key=_update_order),
+        end=_later(first.end, second.end),
+        updates=[*first.updates, *second.updates],
         places=places,
         records=a.records + b.records,
         spans=a.spans + b.spans,
         decisions=a.decisions + b.decisions,
         generations=a.generations + b.generations,
         tool_calls=a.tool_calls + b.tool_calls,
-        errors=a.errors + b.errors,
+        failed_calls=a.failed_calls + b.failed_calls,
+        failed_spans=a.failed_spans | b.failed_spans,
+        failed_in=a.failed_in | b.failed_in,
         lost=a.lost + b.lost,
         input_tokens=add_known(a.input_tokens, b.input_tokens),
         output_tokens=add_known(a.output_tokens, b.output_tokens),
@@ -280,20 +342,14 @@ def merge_spans(a: SpanState, b: SpanState) -> SpanState:
         run=a.run,
         writer=first.writer,
         start=first.start,
-        end=first.end or second.end,
-        call=_later_call(first.call, second.call),
-        updates=sorted([*first.updates, *second.updates], key=_update_order),
+        end=_later(first.end, second.end),
+        calls=_latest_calls([*first.calls, *second.calls]),
+        updates=[*first.updates, *second.updates],
     )
 
 
-def _later_call(a: CallEnd | None, b: CallEnd | None) -> CallEnd | None:
-    if a is None or b is None:
-        return a or b
-    return b if b.ts >= a.ts else a
-
-
-def _update_order(update: Update) -> tuple[str, int]:
-    return (update.ts, update.seq)
+def _update_order(update: Update) -> tuple[str, int, str]:
+    return (update.ts, update.seq, update.id)
 
 
 def run_row(state: RunState, *, live: bool) -> r.RunRow:
@@ -305,11 +361,12 @@ def run_row(state: RunState, *, live: bool) -> r.RunRow:
             run that did not end.
     """
     start, end = state.start, state.end
-    attributes, tags = _gather(start, state.updates)
+    updates = sorted(state.updates, key=_update_order)
+    attributes, tags = _gather(start, updates)
     given: dict[str, Any] = {}
-    for update in state.updates:
+    for update in updates:
         given.update(update.fields or {})
-    output = _last(state.updates, "output")
+    output = _last(updates, "output")
     error = end.error if end else None
     status = (end.status if end else None) or ("running" if live else "incomplete")
 
@@ -345,7 +402,7 @@ def run_row(state: RunState, *, live: bool) -> r.RunRow:
         decisions=state.decisions,
         generations=state.generations,
         tool_calls=state.tool_calls,
-        errors=state.errors,
+        errors=state.failed_calls + len(state.failed_spans - state.failed_in),
         lost=state.lost,
         input_tokens=state.input_tokens,
         output_tokens=state.output_tokens,
@@ -356,7 +413,7 @@ def run_row(state: RunState, *, live: bool) -> r.RunRow:
 
 def span_row(state: SpanState, *, live: bool) -> r.SpanRow:
     """Return the row of a span; see `run_row`."""
-    start, updates = state.start, state.updates
+    start, updates = state.start, sorted(state.updates, key=_update_order)
     end = state.end or state.call
     attributes, tags = _gather(start, updates)
     error = end.error if end else None
