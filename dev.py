@@ -36,7 +36,7 @@ STAMP = VENV / ".dev-stamp.json"
 LINT_STEPS: tuple[tuple[str, list[str]], ...] = (
     ("format", ["ruff", "format", "--check"]),
     ("lint", ["ruff", "check"]),
-    ("types", ["pyright"]),
+    ("types", ["pyright", "--project", "pyproject.toml"]),
     ("layers", ["lint-imports", "--no-cache"]),
 )
 

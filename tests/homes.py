@@ -126,7 +126,7 @@ def _value(rng: random.Random, hint: Any, name: str) -> Any:  # noqa: C901, PLR0
     if name == "since":
         return _clock.format_ns(START_NS)
     if kind is Usage:
-        counts = {
+        counts: dict[str, Any] = {
             n: rng.choice((None, 0, 7, 10)) for n in ("input_uncached", "cache_read", "reasoning")
         }
         return Usage(**counts, stated=rng.choice((None, {"total": 3})))

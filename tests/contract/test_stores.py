@@ -158,7 +158,7 @@ def test_a_run_is_whole_wherever_it_stands(stores: tuple[Store, Store]) -> None:
 
         assert other.run_rows(run.id) == expected
         for rows in expected.values():
-            for row in rows[:2]:
+            for row in rows[:1]:
                 assert other.find_run(row.id) == memory.find_run(row.id)
 
 

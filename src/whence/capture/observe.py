@@ -17,6 +17,7 @@ from whence.capture.scopes import Span
 from whence.capture.state import current as state
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
     from types import TracebackType
 
     from whence.capture.noop import NoOp
@@ -102,7 +103,7 @@ def _wrap_async(function: Any, opened: Opened, capture_io: bool) -> Any:  # noqa
 
 def _wrap_generator(function: Any, opened: Opened, capture_io: bool) -> Any:  # noqa: FBT001
     @functools.wraps(function)
-    def observed(*args: Any, **kwargs: Any) -> Any:
+    def observed(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         if not state.enabled:
             return (yield from function(*args, **kwargs))  # pyright: ignore[reportUnknownVariableType]
         inner = function(*args, **kwargs)
@@ -118,7 +119,7 @@ def _wrap_generator(function: Any, opened: Opened, capture_io: bool) -> Any:  # 
                     return stop.value
                 steps.count += 1
                 try:
-                    sent, throw = cast("Any", (yield item)), None
+                    sent, throw = (yield item), None
                 except GeneratorExit:
                     with steps:
                         inner.close()
@@ -131,7 +132,7 @@ def _wrap_generator(function: Any, opened: Opened, capture_io: bool) -> Any:  # 
 
 def _wrap_async_generator(function: Any, opened: Opened, capture_io: bool) -> Any:  # noqa: FBT001
     @functools.wraps(function)
-    async def observed(*args: Any, **kwargs: Any) -> Any:
+    async def observed(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         if not state.enabled:
             async for item in function(*args, **kwargs):
                 yield item
@@ -151,7 +152,7 @@ def _wrap_async_generator(function: Any, opened: Opened, capture_io: bool) -> An
                     return
                 steps.count += 1
                 try:
-                    sent, throw = cast("Any", (yield item)), None
+                    sent, throw = (yield item), None
                 except GeneratorExit:
                     with steps:
                         await inner.aclose()

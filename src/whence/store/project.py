@@ -185,7 +185,8 @@ class Projection:
             span.updates.append(record)
 
     def _add_point(self, record: Any, state: RunState, segment: str, ts_ns: int) -> None:
-        build = _BUILDERS.get(type(record))
+        kind: type[Any] = type(record)
+        build = _BUILDERS.get(kind)
         if build is None:
             return
         if isinstance(record, (ToolCall, Generation)) and record.span:
