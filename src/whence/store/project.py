@@ -184,9 +184,8 @@ class Projection:
         else:
             span.updates.append(record)
 
-    def _add_point(self, record: Any, state: RunState, segment: str, ts_ns: int) -> None:
-        kind: type[Any] = type(record)
-        build = _BUILDERS.get(kind)
+    def _add_point(self, record: AnyRecord, state: RunState, segment: str, ts_ns: int) -> None:
+        kind: Any = type(record)  # pyright: ignore[reportUnknownVariableType]
         if build is None:
             return
         if isinstance(record, (ToolCall, Generation)) and record.span:
