@@ -185,7 +185,7 @@ class Projection:
             span.updates.append(record)
 
     def _add_point(self, record: AnyRecord, state: RunState, segment: str, ts_ns: int) -> None:
-        kind: Any = type(record)  # pyright: ignore[reportUnknownVariableType]
+        build = _BUILDERS.get(type(record))
         if build is None:
             return
         if isinstance(record, (ToolCall, Generation)) and record.span:
