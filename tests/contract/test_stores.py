@@ -11,12 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from homes import fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import predicates
 
+from whence.errors import StoreError
+from whence.log import catalog as catalogs
 from whence.log import segment
 from whence.log.home import Home
 from whence.store import fields
@@ -185,6 +188,22 @@ def test_rebuilding_changes_no_row(tmp_path: Path) -> None:
     rebuild(home)
 
     assert not segment.list_hot(home)
+    assert _all_rows(home) == before
+
+
+def test_an_archive_with_other_columns_is_made_anew(tmp_path: Path) -> None:
+    """The archive of a version with other columns is refused with the next step, which helps."""
+    home = Home(tmp_path)
+    for writer in fill(home, seed=4, runs=6):
+        writer.close()
+    compact(home)
+    before = _all_rows(home)
+    old = catalogs.read(home)
+    catalogs.commit(home, msgspec.structs.replace(old, columns="of another version"))
+    with pytest.raises(StoreError, match="whence compact"):
+        DuckDBStore(home)
+    compact(home)
+
     assert _all_rows(home) == before
 
 

@@ -63,6 +63,8 @@ class Catalog(msgspec.Struct, frozen=True):
     format: int = CATALOG_FORMAT
     version: int = 0
     """Grows with every change."""
+    columns: str = ""
+    """Fingerprint of the tables' columns; an archive with other columns has to be made anew."""
     batches: list[Batch] = []
     parts: list[Part] = []
 

@@ -99,6 +99,8 @@ def compact(
     """
     with catalogs.locked(home):
         catalog = catalogs.read(home)
+        if catalog.parts and catalog.columns != columns.fingerprint():
+            catalog = _start_anew(home)
         _remove_leftovers(home, catalog)
         finished = _finished(home, catalog)
         total = sum(size for _, size in finished)
@@ -135,12 +137,18 @@ def rebuild(home: Home, *, progress: Progress | None = None) -> CompactReport:
         OSError: The archive cannot be written.
     """
     with catalogs.locked(home):
-        version = _version_on_disk(home)
-        home.hot.mkdir(parents=True, exist_ok=True)
-        for name in segment.iter_all(home):
-            (home.hot / name.marker).touch()
-        catalogs.commit(home, Catalog(version=version + 1))
+        _start_anew(home)
     return compact(home, progress=progress)
+
+
+def _start_anew(home: Home) -> Catalog:
+    """Make every segment hot again, so that the archive is empty, and return its catalog."""
+    home.hot.mkdir(parents=True, exist_ok=True)
+    for name in segment.iter_all(home):
+        (home.hot / name.marker).touch()
+    catalog = Catalog(version=_version_on_disk(home) + 1, columns=columns.fingerprint())
+    catalogs.commit(home, catalog)
+    return catalog
 
 
 def drop_segments(home: Home, names: Iterable[str]) -> None:
@@ -164,7 +172,15 @@ def drop_segments(home: Home, names: Iterable[str]) -> None:
                     (home.hot / parsed.marker).touch()
         kept = [batch for batch in catalog.batches if batch.number not in numbers]
         parts = [part for part in catalog.parts if part.batch not in numbers]
-        catalogs.commit(home, Catalog(version=catalog.version + 1, batches=kept, parts=parts))
+        catalogs.commit(
+            home,
+            Catalog(
+                version=catalog.version + 1,
+                columns=catalog.columns,
+                batches=kept,
+                parts=parts,
+            ),
+        )
         _remove_leftovers(home, catalogs.read(home))
     for name in gone:
         parsed = segment.parse_name(name)
@@ -234,7 +250,10 @@ def _archive(
         records=records,
     )
     after = Catalog(
-        version=catalog.version + 1, batches=[*catalog.batches, new], parts=[*catalog.parts, *parts]
+        version=catalog.version + 1,
+        columns=columns.fingerprint(),
+        batches=[*catalog.batches, new],
+        parts=[*catalog.parts, *parts],
     )
     step("parts")
     catalogs.commit(home, after)
@@ -427,6 +446,7 @@ def _merge_small(home: Home, catalog: Catalog) -> int:
     )
     after = Catalog(
         version=catalog.version + 1,
+        columns=columns.fingerprint(),
         batches=[*(b for b in catalog.batches if b.number not in numbers), merged],
         parts=[*(p for p in catalog.parts if p.batch not in numbers), *parts],
     )

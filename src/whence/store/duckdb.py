@@ -87,6 +87,12 @@ class DuckDBStore:
 
     def _load(self) -> None:
         self._catalog = catalogs.read(self.home)
+        if self._catalog.parts and self._catalog.columns != columns.fingerprint():
+            message = (
+                f"the archive in {self.home.archive} was made by a version with other columns; "
+                "run `whence compact` to make it anew from the log"
+            )
+            raise StoreError(message)
         self._hot = HotTables(self.home, self._catalog, self._connection)
         self._split = (-1, -1)
         self._groups = {}
