@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:
-    """Return the imported `module`.
+    """Return the imported `module`; `extra` is the one that brings it, empty if none does.
 
     Raises:
         MissingExtraError: It is not installed. The message names the extra and what it is needed
@@ -22,5 +22,6 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         root = module.partition(".")[0]
-        message = f"{purpose} needs the package {root!r}: pip install 'whence[{extra}]'"
+        install = f"'whence[{extra}]'" if extra else root
+        message = f"{purpose} needs the package {root!r}: pip install {install}"
         raise MissingExtraError(message) from error

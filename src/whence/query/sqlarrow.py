@@ -50,7 +50,7 @@ def table(columns: Sequence[str], types: Sequence[str], rows: Sequence[tuple[Any
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    pa: Any = _extras.require("pyarrow", "all", "an Arrow table")
+    pa: Any = _extras.require("pyarrow", "", "an Arrow table")
     arrays = [
         _array(pa, [row[place] for row in rows], arrow_type(pa, kind))
         for place, kind in enumerate(types)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from whence import _extras
-from whence.query import sqlarrow
+from whence.query import sqlarrow, text
 
 _SHOWN_ROWS = 50
 
@@ -30,6 +30,18 @@ class SqlResult(msgspec.Struct, frozen=True):
     """Rows in the query's order."""
     truncated: bool = False
     """Whether the query had more rows than were asked for."""
+
+    def __str__(self) -> str:
+        shown = [
+            [text.printable(str(value), 60) for value in row] for row in self.rows[:_SHOWN_ROWS]
+        ]
+        more = len(self.rows) - len(shown)
+        lines = text.table([text.printable(name, 60) for name in self.columns], shown)
+        if more or self.truncated:
+            lines.append(
+                f"({more} more rows{', and those over the limit' if self.truncated else ''})"
+            )
+        return "\n".join(lines)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,7 +81,7 @@ class SqlResult(msgspec.Struct, frozen=True):
         Raises:
             MissingExtraError: pandas or pyarrow is not installed.
         """
-        _extras.require("pandas", "all", "to_pandas()")
+        _extras.require("pandas", "", "to_pandas()")
         return self.to_arrow().to_pandas()
 
     def to_polars(self) -> Any:
@@ -78,7 +90,7 @@ class SqlResult(msgspec.Struct, frozen=True):
         Raises:
             MissingExtraError: polars or pyarrow is not installed.
         """
-        module: Any = _extras.require("polars", "all", "to_polars()")
+        module: Any = _extras.require("polars", "", "to_polars()")
         return module.from_arrow(self.to_arrow())
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:

@@ -31,7 +31,7 @@ def to_arrow(columns: Columns, rows: Sequence[Sequence[Any]]) -> Any:
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    pa: Any = _extras.require("pyarrow", "all", "to_arrow()")
+    pa: Any = _extras.require("pyarrow", "", "to_arrow()")
     types = {
         "text": pa.string(),
         "integer": pa.int64(),
@@ -53,7 +53,7 @@ def to_polars(columns: Columns, rows: Sequence[Sequence[Any]]) -> Any:
     Raises:
         MissingExtraError: polars is not installed.
     """
-    pl: Any = _extras.require("polars", "all", "to_polars()")
+    pl: Any = _extras.require("polars", "", "to_polars()")
     types = {
         "text": pl.String,
         "integer": pl.Int64,
@@ -72,7 +72,7 @@ def to_pandas(columns: Columns, rows: Sequence[Sequence[Any]]) -> Any:
     Raises:
         MissingExtraError: pandas is not installed.
     """
-    pd: Any = _extras.require("pandas", "all", "to_pandas()")
+    pd: Any = _extras.require("pandas", "", "to_pandas()")
     data: dict[str, Any] = {}
     for place, (name, kind) in enumerate(columns.items()):
         cells = [row[place] for row in rows]

@@ -20,13 +20,13 @@ _HINTS = {
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    r"""Print the completion script of a shell.
+    """Print the completion script of a shell.
 
     \b
     bash    eval "$(whence completion bash)"     in ~/.bashrc
     zsh     eval "$(whence completion zsh)"      in ~/.zshrc
     fish    whence completion fish > ~/.config/fish/completions/whence.fish
-    """
+    """  # noqa: D301 - click reads the character
     kind = get_completion_class(shell)
     if kind is None:
         refuse(f"click cannot complete {shell}")

@@ -44,14 +44,14 @@ def runs(
     after: str | None,
     order: str,
 ) -> None:
-    r"""List runs, latest first.
+    """List runs, latest first.
 
     FILTER is an expression of the filter language, for example:
 
     \b
     whence runs 'status = "failed" and started > now - 24h'
     whence runs 'decision.confidence < 0.6 and score("META-12") < 2'
-    """
+    """  # noqa: D301 - click reads the character
     said = {"project": project, "status": status}
     parts = [
         f"{name} = {filtering.quote(value)}" for name, value in said.items() if value is not None

@@ -46,14 +46,14 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
     help="Megabytes.",
 )
 def sql(query: str, *, as_csv: bool, max_rows: int, timeout_s: float, memory_mb: int) -> None:
-    r"""Run one read-only SELECT.
+    """Run one read-only SELECT.
 
     The tables are those of the reading API: runs, spans, decisions and so on. Anything but one
     SELECT is refused and not run. `-` reads the query from standard input.
 
     \b
     whence sql 'SELECT name, avg(confidence) FROM decisions GROUP BY name ORDER BY 2'
-    """
+    """  # noqa: D301 - click reads the character
     if as_csv and choices().json:
         refuse("--csv and --json exclude each other; give one of them")
     with open_reader() as reader:

@@ -34,7 +34,7 @@ from whence.store.rows import TABLES
     "--filter", "written", default="", metavar="FILTER", help="Rows of the table that satisfy this."
 )
 def stats(by: tuple[str, ...], window: str, table: str, written: str) -> None:
-    r"""Show counts, tokens, cost and durations by group.
+    """Show counts, tokens, cost and durations by group.
 
     Errors and scores too, where the table has them; the largest group first.
 
@@ -42,7 +42,7 @@ def stats(by: tuple[str, ...], window: str, table: str, written: str) -> None:
     whence stats --by model
     whence stats --table decisions --by name --window 7d
     whence stats --table scores --by name --by run.project --filter 'not passed'
-    """
+    """  # noqa: D301 - click reads the character
     fields = by or (("model",) if table == "generations" else ())
     with open_reader() as reader:
         found = reader.stats(
