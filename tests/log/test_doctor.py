@@ -16,6 +16,7 @@ from whence.log.writer import Writer
 from whence.record import codec
 from whence.record.event import Event, Gap
 from whence.record.values import MARK
+from whence.store.compactor import compact
 
 RUN = "0" * 31 + "1"
 KILLED = """
@@ -222,3 +223,16 @@ def test_examining_changes_nothing(place):
     doctor.examine(place, deep=True)
 
     assert [(p, p.stat().st_mtime_ns) for p in sorted(place.root.rglob("*"))] == before
+
+
+def test_records_that_only_the_archive_has_are_an_error(place):
+    """A segment cut after it was archived is told apart from one whose writer was killed."""
+    path = write(place, event(), event(), event())
+    compact(place)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-2]))
+    found = doctor.examine(place)
+
+    assert kinds(found) == ["shortened_segments"]
+    assert "2 records" in found.findings[0].message
+    assert "do not run `whence rebuild`" in found.findings[0].next_step

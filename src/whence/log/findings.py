@@ -38,6 +38,7 @@ def of_home(
     yield from _gap_findings(log)
     yield from _blob_findings(home, log.blobs, deep=deep)
     yield from _archive_findings(home, archive)
+    yield from _shortened_findings(figures, archive)
     yield from _stray_findings(home)
 
 
@@ -189,6 +190,23 @@ def _archive_findings(home: Home, archive: Catalog) -> Iterator[Finding]:
             "nothing: no query reads them; `whence compact` removes what a killed compaction left",
             [f"archive/{name}" for name in unknown],
         )
+
+
+def _shortened_findings(figures: list[SegmentFigures], archive: Catalog) -> Iterator[Finding]:
+    """Yield where segments hold fewer records than the archive took in from them."""
+    held = {figure.name: figure.records for figure in figures}
+    for batch in archive.batches:
+        lacking = batch.records - sum(held.get(name, 0) for name in batch.segments)
+        if lacking > 0 and held.keys() >= set(batch.segments):
+            yield Finding(
+                "error",
+                "shortened_segments",
+                f"{_number(lacking, 'record')} that the archive has are gone from the segments "
+                f"they came from: {_some(batch.segments)}",
+                "restore these files from a backup, and do not run `whence rebuild` before: the "
+                "new archive would be as short as the log",
+                [_log_file(name) for name in batch.segments],
+            )
 
 
 def _stray_findings(home: Home) -> Iterator[Finding]:
