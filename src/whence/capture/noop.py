@@ -76,6 +76,13 @@ class NoOp:
         """Record nothing."""
         return ""
 
+    def start(self, within: Any = None) -> Self:
+        """Record nothing."""
+        return self
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Record nothing."""
+
     def __enter__(self) -> Self:
         return self
 

@@ -143,6 +143,11 @@ class Scope(Verbs):
         self._end(error)
         return False
 
+    def finish(self, error: BaseException | None = None) -> None:
+        """End what `start` opened, with the exception that ended it if one did."""
+        if self.status == "running":
+            self.__exit__(None if error is None else type(error), error, None)
+
     def _end(self, error: BaseException | None) -> None:
         raise NotImplementedError
 
@@ -166,13 +171,23 @@ class Run(Scope):
 
     def __enter__(self) -> Self:
         self._enter()
+        return self.start()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    def start(self) -> Self:
+        """Open the run without making it current; `finish` ends it.
+
+        For code that has no block to put it in. Its verbs work from any thread.
+
+        Returns:
+            The run itself.
+        """
         self._started_mono_ns = _mono()
         self._pid = state.pid
         self._write_start()
         return self
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
 
     @never_raises
     def _write_start(self) -> None:
@@ -243,6 +258,24 @@ class Span(Scope):
             outer = implicit
         elif isinstance(outer, NoOp):
             return NOOP
+        self._open(outer)
+        current_scope.set(self)
+        return self
+
+    def start(self, within: Scope | NoOp) -> Span | NoOp:
+        """Open the span inside a run or span without making it current; `finish` ends it.
+
+        For code that has no block to put it in. Its verbs work from any thread.
+
+        Returns:
+            The span itself; the no-op object inside one.
+        """
+        if isinstance(within, NoOp):
+            return NOOP
+        self._open(within)
+        return self
+
+    def _open(self, outer: Scope) -> None:
         self._outer = outer
         self._owner = outer._owner
         self.run_id = outer.run_id
@@ -254,14 +287,12 @@ class Span(Scope):
             self.stage_part = outer.stage_part
         self.run_part = outer.run_part
         self.envelope = b'%b,"span":"%b"%b' % (outer.run_part, self.id.encode(), self.stage_part)
-        current_scope.set(self)
         self._pid = state.pid
         self._started_mono_ns = _mono()
         try:
             self._write_start(outer.span_id)
         except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
             emit.failed(error, self.run_id)
-        return self
 
     async def __aenter__(self) -> Span | NoOp:
         return self.__enter__()
