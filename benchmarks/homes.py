@@ -240,7 +240,7 @@ def _narrow_run(number: int, now_ns: int) -> Iterator[Record]:
             "ts": _clock.format_ns(now_ns + count * 1_000_000),
             "run": run,
             "span": span,
-            "id": _ids.new_id(now_ns + count * 1_000_000),
+            "id": _ids.new_id(),
             "stage": stage,
         }
 
@@ -258,7 +258,7 @@ def _narrow_run(number: int, now_ns: int) -> Iterator[Record]:
     else:
         yield Event(**envelope(), message="first of its chain")
     for stage in _STAGES:
-        span = _ids.new_id(now_ns)
+        span = _ids.new_id()
         yield SpanStarted(**{**envelope(span, stage), "id": ""}, name=stage, span_kind="stage")
         for _ in range(5):
             yield Decision(

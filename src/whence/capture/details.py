@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from whence.capture.verbs import Verbs
 
 _TOOL_CALL = emit.shape(ToolCall)
+_GENERATION = emit.shape(Generation)
+_TRANSFORMATION = emit.shape(Transformation)
+_UPDATE = emit.shape(Update, has_id=False)
 MAX_STACK_CHARS = 8_000
 _OPTION_KEYS = ("name", "probability", "score", "reason_rejected", "chosen")
 _GENERATION_TEXT = frozenset(
@@ -46,6 +49,7 @@ _SHARED = frozenset({"messages", "prompt_template", "parameters"})
 _MARK = "$whence"
 _text = values.text
 _number = values.number
+_is_plain = values.is_plain
 
 
 def mapping(value: Any, put: Put) -> dict[str, Any]:
@@ -53,9 +57,9 @@ def mapping(value: Any, put: Put) -> dict[str, Any]:
 
     Anything that is no mapping with text keys comes under the key `value`.
     """
-    clean: Any = values.clean(value, put)
-    if clean is value and type(value) is dict:
-        return clean
+    if type(value) is dict and _is_plain(value):
+        return cast("dict[str, Any]", value)
+    clean = values.snapshot(value, put)
     if isinstance(clean, dict) and cast("dict[str, Any]", clean).get(_MARK, "pairs") == "pairs":
         return cast("dict[str, Any]", clean)
     return {"value": clean}
@@ -201,6 +205,10 @@ def factors(given: Sequence[Any] | Mapping[str, Any], put: Put) -> list[dict[str
     )
     made: list[dict[str, Any]] = []
     for item in items:
+        kind: Any = type(item)  # pyright: ignore[reportUnknownVariableType]
+        if kind is dict and item.get("normalized_value") is None and _is_plain(item):
+            made.append(item)
+            continue
         fields = _find_mapping(item)
         factor = mapping({"name": _text(item)} if fields is None else fields, put)
         normal, weight = _number(factor.get("normalized_value")), _number(factor.get("weight"))
@@ -221,15 +229,9 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
     now = _clock.wall_ns()
     put = emit.put_blob
     if _UPDATE_FIELDS.isdisjoint(attributes):
-        record = Update(
-            ts=_clock.format_ns(now),
-            run=scope.run_id,
-            span=scope.span_id,
-            stage=scope.stage,
-            attributes=_attributes(attributes, put) if attributes else None,
-            tags=tags,
-        )
-        emit.emit(record, now)
+        if attributes or tags:
+            made = _attributes(attributes, put) if attributes else None
+            emit.write(scope, _UPDATE, _UPDATE.body(attributes=made, tags=tags), now)
         return
     shared = {
         key: values.clean(attributes.pop(key), put)
@@ -241,10 +243,6 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
     if scope.span_id is None:
         known = {key: _text(attributes.pop(key)) for key in _RUN_FIELDS if key in attributes}
     fields: dict[str, Any] = {
-        "ts": _clock.format_ns(now),
-        "run": scope.run_id,
-        "span": scope.span_id,
-        "stage": scope.stage,
         "status": None if status is None else _text(status),
         "algorithm": None if algorithm is None else _text(algorithm),
         "input_count": whole_number(attributes.pop("input_count", None)),
@@ -252,7 +250,7 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
         "attributes": _attributes(attributes, put) if attributes else None,
         "fields": known or None,
     }
-    emit.emit_shared(Update, fields, now, shared)
+    emit.write_shared(scope, _UPDATE, fields, now, shared)
 
 
 def error(exception: BaseException) -> dict[str, Any]:
@@ -292,14 +290,8 @@ def error_field(given: Any, put: Put) -> dict[str, Any] | None:
 def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:  # noqa: C901, PLR0912 - one branch a field or form
     """Write a generation record from keyword arguments and return its id."""
     now = _clock.wall_ns()
-    record_id = _ids.new_id(now)
-    made: dict[str, Any] = {
-        "ts": _clock.format_ns(now),
-        "run": scope.run_id,
-        "span": scope.span_id,
-        "id": record_id,
-        "stage": scope.stage,
-    }
+    record_id = _ids.new_id()
+    made: dict[str, Any] = {"id": record_id}
     shared: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for key, value in fields.items():
@@ -331,7 +323,7 @@ def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:  # noqa: C901,
         (shared if values.is_short(template) else made)["prompt_template"] = template
     if others:
         made["attributes"] = mapping(others, emit.put_blob)
-    emit.emit_shared(Generation, made, now, shared)
+    emit.write_shared(scope, _GENERATION, made, now, shared)
     return record_id
 
 
@@ -395,7 +387,7 @@ _GENERATION_OTHER: dict[str, Callable[[dict[str, Any], str, Any], None]] = {
 def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
     """Write a tool call record from keyword arguments, which are used up, and return its id."""
     now = _clock.wall_ns()
-    number = _ids.new_number(now)
+    record_id = _ids.new_id()
     put = emit.put_blob
     pop = fields.pop
     given, got = pop("input", None), pop("output", None)
@@ -409,6 +401,7 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
     if problem is not None:
         made["error"] = error_field(problem, put)
     body = _TOOL_CALL.body(
+        id=record_id,
         tool_name=tool_name if type(tool_name) is str else _text(tool_name),
         tool_type=tool_type if tool_type is None or type(tool_type) is str else _text(tool_type),
         input=given if given is None or type(given) is str else values.clean(given, put),
@@ -417,8 +410,8 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
         status=("ok" if problem is None else "error") if status is None else _text(status),
         **made,
     )
-    emit.point(scope, _TOOL_CALL, body, now, number)
-    return f"{number:016x}"
+    emit.write(scope, _TOOL_CALL, body, now)
+    return record_id
 
 
 def _rest_of_tool_call(fields: dict[str, Any], put: Put) -> dict[str, Any]:
@@ -436,19 +429,15 @@ def _rest_of_tool_call(fields: dict[str, Any], put: Put) -> dict[str, Any]:
 def emit_transformation(scope: Verbs, name: str, fields: dict[str, Any]) -> str:
     """Write a transformation record from keyword arguments and return its id."""
     now = _clock.wall_ns()
-    record_id = _ids.new_id(now)
+    record_id = _ids.new_id()
     put = emit.put_blob
     fields = dict(fields)
     pop = fields.pop
     method, parameters = pop("method", None), pop("parameters", None)
     shapes = ("input_schema", "output_schema", "input_sample", "output_sample")
     made: dict[str, Any] = {key: values.clean(pop(key), put) for key in shapes if key in fields}
-    record = Transformation(
-        ts=_clock.format_ns(now),
-        run=scope.run_id,
-        span=scope.span_id,
+    body = _TRANSFORMATION.body(
         id=record_id,
-        stage=scope.stage,
         name=_text(name),
         method=None if method is None else _text(method),
         parameters=None if parameters is None else mapping(parameters, put),
@@ -458,7 +447,7 @@ def emit_transformation(scope: Verbs, name: str, fields: dict[str, Any]) -> str:
         attributes=mapping(fields, put) if fields else None,
         **made,
     )
-    emit.emit(record, now)
+    emit.write(scope, _TRANSFORMATION, body, now)
     return record_id
 
 

@@ -60,6 +60,7 @@ _WORDS: dict[str, Collection[str]] = {
 _HELD = "held"
 _KEPT_ITEMS = 50
 _encode = codec.encode_json
+_UNENCODABLE = (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError)
 _INLINE_BYTES = blobs.INLINE_BYTES
 _current = state.current
 P = ParamSpec("P")
@@ -101,7 +102,7 @@ class Shape(msgspec.Struct, frozen=True):
 
 def shape(kind: type[Record], *, has_id: bool = True) -> Shape:
     """Return the shape of a kind of record."""
-    own: list[Any] = []
+    own: list[Any] = [("id", str)] if has_id else []
     for field in msgspec.structs.fields(kind):
         if field.name not in _ENVELOPE and field.name != "extra":
             required = field.default is msgspec.NODEFAULT
@@ -110,56 +111,30 @@ def shape(kind: type[Record], *, has_id: bool = True) -> Shape:
         f"{kind.__name__}Body", own, frozen=True, kw_only=True, omit_defaults=True, gc=False
     )
     tag = str(kind.__struct_config__.tag).encode()
-    end = b',"id":"%016x",%b\n' if has_id else b"%b\n"
-    return Shape(kind, body, b'{"v":1,"seq":%d,"kind":"' + tag + b'","ts":"%b%09dZ"%b' + end)
+    return Shape(kind, body, b'{"v":1,"seq":%d,"kind":"' + tag + b'","ts":"%b%09dZ"%b,%b\n')
 
 
-def point(scope: Verbs, how: Shape, body: Any, now_ns: int, number: int) -> None:
-    """Write a point record of a scope under the id `number`; its user values are clean already."""
-    current = _current
-    try:
-        text = _encode(body)
-        if len(text) <= _INLINE_BYTES and not current.careful:
-            (current.writer or current.open_writer()).append_form(
-                how.form, (scope.envelope, number, text[1:]), now_ns, scope.run_id
-            )
+def write(scope: Verbs, how: Shape, body: Any, now_ns: int) -> None:
+    """Write a record of a scope; the user's values in its body are clean already."""
+    writer = _current.quick
+    if writer is not None:
+        try:
+            text = _encode(body)
+        except _UNENCODABLE:
+            text = b""  # the careful path finds out which field it is
+        if 2 < len(text) <= _INLINE_BYTES:  # noqa: PLR2004 - `{}` has no field for the form
+            writer.append_form(how.form, scope.envelope, text, now_ns, scope.run_id)
             return
-    except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        text = b""  # the careful path finds out which field it is
-    except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
-        failed(error, scope.run_id)
-        return
-    _emit_carefully(_whole(scope, how, body, now_ns, f"{number:016x}"), now_ns)
+    _write_carefully(scope, how, body, now_ns)
 
 
-def mark(scope: Verbs, how: Shape, body: Any, now_ns: int) -> None:
-    """Write a record of a scope that has no id of its own: the start or end of a span."""
-    current = _current
-    try:
-        text = _encode(body)
-        if len(text) <= _INLINE_BYTES and not current.careful:
-            rest = b"," + text[1:] if len(text) > 2 else b"}"  # noqa: PLR2004 - `{}` has no field to be parted from
-            (current.writer or current.open_writer()).append_form(
-                how.form, (scope.envelope, rest), now_ns, scope.run_id
-            )
-            return
-    except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        text = b""
-    except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
-        failed(error, scope.run_id)
-        return
-    _emit_carefully(_whole(scope, how, body, now_ns, ""), now_ns)
+def _write_carefully(scope: Verbs, how: Shape, body: Any, now_ns: int) -> None:
+    emit(_record(scope, how, msgspec.structs.asdict(body), now_ns), now_ns)
 
 
-def _whole(scope: Verbs, how: Shape, body: Any, now_ns: int, record_id: str) -> Record:
-    return how.kind(
-        ts=_clock.format_ns(now_ns),
-        run=scope.run_id,
-        span=scope.span_id,
-        id=record_id,
-        stage=scope.stage,
-        **msgspec.structs.asdict(body),
-    )
+def _record(scope: Verbs, how: Shape, fields: dict[str, Any], now_ns: int) -> Record:
+    ts, run = _clock.format_ns(now_ns), scope.run_id
+    return how.kind(ts=ts, run=run, span=scope.span_id, stage=scope.stage, **fields)
 
 
 def run_part(run_id: str) -> bytes:
@@ -180,7 +155,7 @@ def emit(record: Record, now_ns: int) -> None:
         if len(body) <= _INLINE_BYTES and not current.careful:
             (current.writer or current.open_writer()).append(body, now_ns, record.run)
             return
-    except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+    except _UNENCODABLE:
         body = b""  # the careful path finds out which field it is
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
         failed(error, record.run)
@@ -196,13 +171,14 @@ def _emit_carefully(record: Record, now_ns: int) -> None:
         failed(error, record.run)
 
 
-def emit_shared(
-    kind: type[Record], fields: dict[str, Any], now_ns: int, shared: dict[str, Any]
+def write_shared(
+    scope: Verbs, how: Shape, fields: dict[str, Any], now_ns: int, shared: dict[str, Any]
 ) -> None:
     """Write a record with fields that may repeat what the segment already holds.
 
     Args:
-        kind: The kind of the record.
+        scope: Where it belongs.
+        how: The shape of its kind.
         fields: Its other fields.
         now_ns: The time of the record.
         shared: Field name to clean value; `messages` is a list whose items are shared one by one.
@@ -210,20 +186,21 @@ def emit_shared(
     current = _current
     try:
         if current.careful:
-            emit(kind(**fields, **shared), now_ns)
+            emit(_record(scope, how, fields | shared, now_ns), now_ns)
             return
         writer = current.writer or current.open_writer()
-        if not _write_shared(kind, fields, now_ns, shared, writer) and not _write_shared(
-            kind, fields, now_ns, shared, writer
+        if not _write_shared(scope, how, fields, now_ns, shared, writer) and not _write_shared(
+            scope, how, fields, now_ns, shared, writer
         ):
             # Recorded from a signal or finalizer during a write, or in a race for a new segment.
-            _write_shared(kind, fields, now_ns, shared, writer, Seen(writer, -1))
+            _write_shared(scope, how, fields, now_ns, shared, writer, Seen(writer, -1))
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
-        failed(error, fields.get("run", ""))
+        failed(error, scope.run_id)
 
 
 def _write_shared(  # noqa: PLR0917 - private, and called in one place
-    kind: type[Record],
+    scope: Verbs,
+    how: Shape,
     fields: dict[str, Any],
     now_ns: int,
     shared: dict[str, Any],
@@ -240,6 +217,33 @@ def _write_shared(  # noqa: PLR0917 - private, and called in one place
         if seen.serial != writer.serial or seen.writer is not writer:
             seen = _current.seen = Seen(writer, writer.serial)
     fragments: list[Fragment] = []
+    written, refers = _with_references(shared, seen, fragments)
+    serial = seen.serial if refers else 0
+    try:
+        body = _encode(how.body(**fields, **written))
+    except _UNENCODABLE:
+        body = b""  # the careful path finds out which field it is
+    if 2 < len(body) <= _INLINE_BYTES:  # noqa: PLR2004 - as in `write`
+        place = writer.append_form(how.form, scope.envelope, body, now_ns, scope.run_id, serial)
+    else:
+        record = _record(scope, how, fields | written, now_ns)
+        raw = frozenset(name for name, value in written.items() if type(value) is not str)
+        place = writer.append(_encode_carefully(record, raw), now_ns, scope.run_id, serial)
+    if place == REFUSED:
+        return False
+    if place >= 0 and fragments:
+        serial, offset = split_place(place)
+        if serial > seen.serial >= 0:  # this record opened a new segment
+            seen = _current.seen = Seen(writer, serial)
+        if serial == seen.serial:
+            seen.remember(offset, fragments)
+    return True
+
+
+def _with_references(
+    shared: dict[str, Any], seen: Seen, fragments: list[Fragment]
+) -> tuple[dict[str, Any], bool]:
+    """Return what to write for each field, and whether anything refers to an earlier line."""
     written: dict[str, Any] = {}
     refers = False
     for name, value in shared.items():
@@ -252,36 +256,14 @@ def _write_shared(  # noqa: PLR0917 - private, and called in one place
         else:
             one = written[name] = seen.value((name,), _value_text(value), fragments)
             refers = refers or type(one) is dict
-    body = _encode_written(kind(**fields, **written), written)
-    place = writer.append(body, now_ns, fields["run"], seen.serial if refers else 0)
-    if place == REFUSED:
-        return False
-    if place >= 0 and fragments:
-        serial, offset = split_place(place)
-        if serial > seen.serial >= 0:  # this record opened a new segment
-            seen = _current.seen = Seen(writer, serial)
-        if serial == seen.serial:
-            seen.remember(offset, fragments)
-    return True
-
-
-def _encode_written(record: Record, written: dict[str, Any]) -> bytes:
-    """Return the body of a record; the fields in `written` that are no texts hold JSON text."""
-    try:
-        body = _encode(record)
-    except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        body = b""  # the careful path finds out which field it is
-    if 0 < len(body) <= _INLINE_BYTES:
-        return body
-    raw = frozenset(name for name, value in written.items() if type(value) is not str)
-    return _encode_carefully(record, raw=raw)
+    return written, refers
 
 
 def _value_text(value: Any) -> bytes:
     """Return a clean value as JSON, shrunk to blobs where it is long."""
     try:
         text = codec.encode_json(value)
-    except (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+    except _UNENCODABLE:
         text = codec.encode_json(values.settle(value, _store))
     if len(text) > blobs.INLINE_BYTES:
         text = codec.encode_json(_shrink(value))

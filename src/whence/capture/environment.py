@@ -10,7 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from whence._version import __version__
+from whence.log.resend import VALUE_BYTES
+from whence.record import codec
 
 _LIBRARIES = (
     "openai",
@@ -22,17 +26,39 @@ _LIBRARIES = (
     "numpy",
     "torch",
 )
-_known: dict[int, dict[str, Any]] = {}
 
 
-def describe() -> dict[str, Any]:
-    """Return versions, git commit and branch, host, process id and program."""
-    pid = os.getpid()
-    found = _known.get(pid)
-    if found is None:
+class Where(msgspec.Struct, frozen=True):
+    """Where this process runs."""
+
+    found: dict[str, Any]
+    """Versions, git commit and branch, host, process id and program."""
+    text: msgspec.Raw | None
+    """The same as JSON text, so that runs need not encode it again.
+
+    None if it is long enough to be written once a segment, or no Unicode.
+    """
+
+
+_known: dict[int, Where] = {}
+
+
+def describe(pid: int) -> Where:
+    """Return where the process `pid`, which is this one, runs."""
+    where = _known.get(pid)
+    if where is None:
         _known.clear()
-        found = _known[pid] = _describe(pid)
-    return found
+        found = _describe(pid)
+        where = _known[pid] = Where(found, _short_text(found))
+    return where
+
+
+def _short_text(found: dict[str, Any]) -> msgspec.Raw | None:
+    try:
+        text = codec.encode_json(found)
+    except UnicodeError:
+        return None
+    return msgspec.Raw(text) if len(text) < VALUE_BYTES else None
 
 
 def _describe(pid: int) -> dict[str, Any]:

@@ -57,8 +57,6 @@ def resume(parent: str | None) -> RemoteRun | NoOp:
 class RemoteRun(Run):
     """A run that another process opened and will end."""
 
-    __slots__ = ()
-
     def __init__(self, run_id: str, span_id: str | None) -> None:
         super().__init__({})
         self.id = self.trace_id = self.run_id = run_id
@@ -68,7 +66,8 @@ class RemoteRun(Run):
             self.envelope += f',"span":"{span_id}"'.encode()
 
     def __enter__(self) -> Run:
-        self._enter()
+        self._outer = current_scope.get()
+        current_scope.set(self)
         return self
 
     def _end(self, error: BaseException | None) -> None:

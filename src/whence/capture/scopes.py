@@ -7,7 +7,7 @@ generator. The exception itself goes on untouched.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from whence import _clock, _ids
 from whence.capture import details, emit, values
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 _wall = _clock.wall_ns
 _mono = _clock.mono_ns
-_stamp = _clock.format_ns
 _text = values.text
+_put = emit.put_blob
 _CANCELLED = frozenset({"CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt"})
+_DURATIONS = frozenset({"duration_ns", "duration_ms", "duration_s"})
 _GENERATION_FIELDS = frozenset(
     {
         "provider",
@@ -45,40 +46,32 @@ _TOOL_FIELDS = frozenset(
     {"tool_type", "cache_hit", "cache_key", "retry_count", "rate_limit_delay_ms"}
 )
 _SPAN_FIELDS = frozenset({"agent", "algorithm", "input_count", "output", "output_count", "status"})
-
-
+_RUN_STARTED = emit.shape(RunStarted, has_id=False)
+_RUN_ENDED = emit.shape(RunEnded, has_id=False)
 _STARTED = emit.shape(SpanStarted, has_id=False)
 _ENDED = emit.shape(SpanEnded, has_id=False)
 _StartedBody = _STARTED.body
 _EndedBody = _ENDED.body
+_write = emit.write
+_scope = current_scope.get
+_make_current = current_scope.set
 
 
 class Scope(Verbs):
     """A run or span that is open: where its records go, and what was current before it."""
 
-    __slots__ = (
-        "_outer",
-        "_owner",
-        "_pid",
-        "_started_mono_ns",
-        "_user_status",
-        "envelope",
-        "run_id",
-        "run_part",
-        "span_id",
-        "stage",
-        "stage_part",
-    )
-
     recording = True
-    status: str
+    status = "running"
     run_id: str
     span_id: str | None
-    stage: str | None
+    stage: str | None = None
     run_part: bytes
-    stage_part: bytes
+    stage_part = b""
     _owner: Run
-    _outer: Scope | NoOp | None
+    _outer: Scope | NoOp | None = None
+    _pid: int
+    _started_mono_ns: int
+    _user_status = ""
 
     @property
     def run(self) -> Run:
@@ -94,16 +87,9 @@ class Scope(Verbs):
             status = attributes.get("status")
             if status is not None:
                 self._user_status = _text(status)
-            self._set(attributes)
+            details.emit_update(self, attributes)
         except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
             emit.failed(error, self.run_id)
-
-    def _set(self, attributes: dict[str, Any]) -> None:
-        details.emit_update(self, attributes)
-
-    def _enter(self) -> None:
-        self._outer = current_scope.get()
-        current_scope.set(self)
 
     def _leave(self) -> None:
         """Make current what was so before, if what is current now is this scope or one inside it.
@@ -112,10 +98,10 @@ class Scope(Verbs):
         which must not change. A scope inside this one may still be open, in a generator that nobody
         finished; and a generator's own may outlive the one around it.
         """
-        scope = current_scope.get()
+        scope = _scope()
         outer = self._outer
         if scope is self and (outer is None or outer.status == "running"):
-            current_scope.set(outer)
+            _make_current(outer)
             return
         while scope is not self:
             if not isinstance(scope, Scope):
@@ -123,7 +109,7 @@ class Scope(Verbs):
             scope = scope._outer
         while isinstance(outer, Scope) and outer.status != "running":
             outer = outer._outer
-        current_scope.set(outer)
+        _make_current(outer)
 
     async def __aexit__(
         self,
@@ -140,7 +126,12 @@ class Scope(Verbs):
         stack: TracebackType | None,
     ) -> Literal[False]:
         self._leave()
-        self._end(error)
+        try:
+            # Elsewhere a forked child left the block too; the scope is the parent's to end.
+            if state.pid == self._pid:
+                self._end(error)
+        except Exception as failure:  # noqa: BLE001 - capture never raises into the user's program
+            emit.failed(failure, self.run_id)
         return False
 
     def finish(self, error: BaseException | None = None) -> None:
@@ -155,22 +146,17 @@ class Scope(Verbs):
 class Run(Scope):
     """One execution of a pipeline, open as a context manager, also an async one."""
 
-    __slots__ = ("_fields", "id", "status", "trace_id")
+    span_id = None
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.id = self.trace_id = self.run_id = _ids.new_run_id()
-        self.span_id = None
-        self.stage = None
         self.envelope = self.run_part = emit.run_part(self.run_id)
-        self.stage_part = b""
-        self.status = "running"
         self._owner = self
-        self._user_status = ""
         self._fields = fields
-        self._outer = None
 
     def __enter__(self) -> Self:
-        self._enter()
+        self._outer = _scope()
+        _make_current(self)
         return self.start()
 
     async def __aenter__(self) -> Self:
@@ -186,62 +172,47 @@ class Run(Scope):
         """
         self._started_mono_ns = _mono()
         self._pid = state.pid
-        self._write_start()
+        try:
+            self._write_start(_wall())
+        except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
+            emit.failed(error, self.run_id)
         return self
 
-    @never_raises
-    def _write_start(self) -> None:
+    def _write_start(self, now_ns: int) -> None:
         from whence.capture import environment  # noqa: PLC0415 - importing whence has to be quick
 
-        now = _wall()
-        fields = {"ts": _stamp(now), "run": self.run_id, **self._fields}
-        emit.emit_shared(RunStarted, fields, now, {"environment": environment.describe()})
+        where = environment.describe(state.pid)
+        if state.quick is not None and where.text is not None:
+            body = _RUN_STARTED.body(**self._fields, environment=where.text)
+            _write(self, _RUN_STARTED, body, now_ns)
+        else:
+            shared = {"environment": where.found}
+            emit.write_shared(self, _RUN_STARTED, self._fields, now_ns, shared)
 
-    @never_raises
     def _end(self, error: BaseException | None) -> None:
-        if state.pid != self._pid:  # a forked child left the block too: the parent ends the run
-            return
         now = _wall()
-        self.status = self._user_status or _run_status(error)
-        record = RunEnded(
-            ts=_stamp(now),
-            run=self.run_id,
-            status=self.status,
-            duration_ns=_mono() - self._started_mono_ns,
-            error=None
-            if error is None or self.status in {"complete", "cancelled"}
-            else details.error(error),
-        )
-        emit.emit(record, now)
+        self.status = status = self._user_status or _run_status(error)
+        problem = None
+        if error is not None and status not in {"complete", "cancelled"}:
+            problem = details.error(error)
+        duration_ns = _mono() - self._started_mono_ns
+        body = _RUN_ENDED.body(status=status, duration_ns=duration_ns, error=problem)
+        _write(self, _RUN_ENDED, body, now)
 
 
 class Span(Scope):
     """One timed step inside a run, open as a context manager, also an async one."""
 
-    __slots__ = (
-        "_call_status",
-        "_fields",
-        "_implicit_run",
-        "_pending",
-        "id",
-        "kind",
-        "name",
-        "status",
-    )
+    run_id = ""
+    _implicit_run: Run | NoOp | None = None
+    _call_status: str | None = None
+    _pending: dict[str, Any] | None = None
 
     def __init__(self, name: str, kind: str, fields: dict[str, Any]) -> None:
         self.name = name if type(name) is str else _text(name)
         self.kind = kind if type(kind) is str else _text(kind)
-        self.status = "running"
-        self._user_status = ""
         self._fields = fields
-        self._implicit_run: Run | NoOp | None = None
-        self._call_status: str | None = None
-        self._pending: dict[str, Any] | None = None
-        self._outer = None
-        self.id = self.span_id = _ids.new_id(_wall())
-        self.run_id = ""
-        self.stage = None
+        self.id = self.span_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
 
     @property
     def trace_id(self) -> str:
@@ -249,18 +220,18 @@ class Span(Scope):
         return self.run_id
 
     def __enter__(self) -> Span | NoOp:
-        outer = current_scope.get()
+        outer = _scope()
         if outer is None:
             self._implicit_run = open_run(self.name, None)
-            implicit = self._implicit_run.__enter__()
-            if isinstance(implicit, NoOp):
-                return NOOP
-            outer = implicit
-        elif isinstance(outer, NoOp):
+            outer = self._implicit_run.__enter__()
+        if not outer.recording:
             return NOOP
-        self._open(outer)
-        current_scope.set(self)
+        self._open(cast("Scope", outer))
+        _make_current(self)
         return self
+
+    async def __aenter__(self) -> Span | NoOp:
+        return self.__enter__()
 
     def start(self, within: Scope | NoOp) -> Span | NoOp:
         """Open the span inside a run or span without making it current; `finish` ends it.
@@ -279,14 +250,14 @@ class Span(Scope):
         self._outer = outer
         self._owner = outer._owner
         self.run_id = outer.run_id
+        self.run_part = run_part = outer.run_part
         if self.kind == "stage":
             self.stage = self.name
-            self.stage_part = emit.stage_part(self.name)
+            self.stage_part = stage_part = emit.stage_part(self.name)
         else:
             self.stage = outer.stage
-            self.stage_part = outer.stage_part
-        self.run_part = outer.run_part
-        self.envelope = b'%b,"span":"%b"%b' % (outer.run_part, self.id.encode(), self.stage_part)
+            self.stage_part = stage_part = outer.stage_part
+        self.envelope = b'%b,"span":"%b"%b' % (run_part, self.id.encode(), stage_part)
         self._pid = state.pid
         self._started_mono_ns = _mono()
         try:
@@ -294,32 +265,46 @@ class Span(Scope):
         except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
             emit.failed(error, self.run_id)
 
-    async def __aenter__(self) -> Span | NoOp:
-        return self.__enter__()
-
-    def _write_start(self, parent: str | None) -> None:  # noqa: C901, PLR0912 - one branch a field or form
+    def _write_start(self, parent: str | None) -> None:
+        now = _wall()
         fields = self._fields
         if not fields:
-            emit.mark(
-                self,
-                _STARTED,
-                _StartedBody(name=self.name, span_kind=self.kind, parent=parent),
-                _wall(),
-            )
+            body = _StartedBody(name=self.name, span_kind=self.kind, parent=parent)
+            _write(self, _STARTED, body, now)
             return
-        put = emit.put_blob
+        given = fields.pop("input", None)
+        made: dict[str, Any] = {"name": self.name, "span_kind": self.kind, "parent": parent}
+        later = self._sort(fields, made) if fields else None
+        if given is None or (type(given) is str and len(given) < VALUE_BYTES):
+            _write(self, _STARTED, _StartedBody(**made, input=given), now)
+        else:
+            emit.write_shared(self, _STARTED, made, now, {"input": values.clean(given, _put)})
+        if later:
+            self.set(**later)
+
+    def _sort(  # noqa: C901 - one branch a field
+        self, fields: dict[str, Any], made: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Put the fields that the span was opened with where they belong.
+
+        Those of its call wait in `_pending`, those of its start go to `made`.
+
+        Returns:
+            What is to be set once the start is written.
+        """
         pop = fields.pop
-        if self.kind == "tool":
+        kind = self.kind
+        if kind == "tool":
+            if fields.keys() <= _TOOL_FIELDS:
+                self._pending = fields
+                return None
             self._pending = {key: pop(key) for key in _TOOL_FIELDS if key in fields}
-        elif self.kind == "generation" and not _GENERATION_FIELDS.isdisjoint(fields):
+        elif kind == "generation" and not _GENERATION_FIELDS.isdisjoint(fields):
             self._pending = {key: pop(key) for key in _GENERATION_FIELDS if key in fields}
             for key in ("provider", "model"):
                 if key in self._pending:
                     fields[key] = self._pending[key]
-        now = _wall()
-        made: dict[str, Any] = {"name": self.name, "span_kind": self.kind, "parent": parent}
-        given = pop("input", None)
-        later: dict[str, Any] = {}
+        later = None
         if not _SPAN_FIELDS.isdisjoint(fields):
             for key in ("agent", "algorithm"):
                 if key in fields:
@@ -328,35 +313,34 @@ class Span(Scope):
                 made["input_count"] = details.whole_number(pop("input_count"))
             later = {key: pop(key) for key in ("output", "status", "output_count") if key in fields}
         if fields:
-            made["attributes"] = details.attributes(fields, put)
-        if given is None:
-            emit.mark(self, _STARTED, _StartedBody(**made), now)
-        elif type(given) is str and len(given) < VALUE_BYTES:
-            emit.mark(self, _STARTED, _StartedBody(**made, input=given), now)
-        else:
-            made |= {
-                "ts": _stamp(now),
-                "run": self.run_id,
-                "span": self.span_id,
-                "stage": self.stage,
-            }
-            emit.emit_shared(SpanStarted, made, now, {"input": values.clean(given, put)})
-        if later:
-            self.set(**later)
+            made["attributes"] = details.attributes(fields, _put)
+        return later
 
-    def _set(self, attributes: dict[str, Any]) -> None:
-        if self.kind == "tool" and self._call_status is None and "output" in attributes:
-            self._write_tool(attributes, None)
+    def set(self, /, **attributes: Any) -> None:
+        """Add attributes at once.
+
+        `input`, `output`, `status`, `input_count`, `output_count` and `algorithm` set fields. The
+        output of a tool's span writes its tool call.
+        """
+        if self.kind != "tool" or self._call_status is not None or "output" not in attributes:
+            Scope.set(self, **attributes)
             return
-        super()._set(attributes)
+        try:
+            status = attributes.get("status")
+            if status is not None:
+                self._user_status = _text(status)
+            self._write_tool(attributes, None)
+        except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
+            emit.failed(error, self.run_id)
 
-    def _write_tool(self, attributes: dict[str, Any], error: BaseException | None) -> None:
+    def _write_tool(self, fields: dict[str, Any], error: BaseException | None) -> None:
         """Write the tool call the span stands for.
 
         As soon as its output is known, or at the latest at its end.
         """
         self._call_status = self._user_status
-        fields: dict[str, Any] = {**self._pending, **attributes} if self._pending else attributes
+        if self._pending:
+            fields = self._pending | fields
         fields["duration_ns"] = _mono() - self._started_mono_ns
         if error is not None:
             fields["error"] = error
@@ -366,12 +350,12 @@ class Span(Scope):
     @never_raises
     def record_generation(self, /, **fields: Any) -> str:
         """Record the model call of this span as `Verbs.record_generation` does; return its id."""
-        if self._pending is not None and self.kind == "generation":
-            fields = {**self._pending, **fields}
-            self._pending = None
         if self.kind == "generation":
+            if self._pending is not None:
+                fields = self._pending | fields
+                self._pending = None
             fields.setdefault("name", self.name)
-            if not {"duration_ns", "duration_ms", "duration_s"} & fields.keys():
+            if _DURATIONS.isdisjoint(fields):
                 fields["duration_ns"] = _mono() - self._started_mono_ns
             self._call_status = self._user_status
         return details.emit_generation(self, fields)
@@ -382,17 +366,8 @@ class Span(Scope):
         error: BaseException | None,
         stack: TracebackType | None,
     ) -> Literal[False]:
-        if not self.run_id:  # never entered, or entered where nothing is recorded
-            if self._implicit_run is not None:
-                self._implicit_run.__exit__(kind, error, stack)
-            return False
-        self._leave()
-        try:
-            # Elsewhere a forked child left the block too; the span is the parent's to end.
-            if state.pid == self._pid:
-                self._end(error)
-        except Exception as failure:  # noqa: BLE001 - capture never raises into the user's program
-            emit.failed(failure, self.run_id)
+        if self.run_id:  # else never entered, or entered where nothing is recorded
+            super().__exit__(kind, error, stack)
         if self._implicit_run is not None:
             self._implicit_run.__exit__(kind, error, stack)
         return False
@@ -404,24 +379,19 @@ class Span(Scope):
             elif self.kind == "generation" and self._pending is not None:
                 pending, self._pending = self._pending, None
                 self.record_generation(**pending, error=error)
+        problem = None
         if error is None:
             self.status = self._user_status or "ok"
             if self._call_status == self._user_status:
                 return  # the record of its call stands for the end of a tool's or model's span
-            problem = None
         elif _is_cancelled(error):
             self.status = "cancelled"
-            problem = None
         else:
             self.status = "error"
             problem = details.error(error)
         duration_ns = _mono() - self._started_mono_ns
-        emit.mark(
-            self,
-            _ENDED,
-            _EndedBody(status=self.status, duration_ns=duration_ns, error=problem),
-            _wall(),
-        )
+        body = _EndedBody(status=self.status, duration_ns=duration_ns, error=problem)
+        _write(self, _ENDED, body, _wall())
 
 
 def _is_cancelled(error: BaseException) -> bool:

@@ -52,6 +52,8 @@ class State:
         self.sample_ratio = 1.0
         self.careful = False
         """Whether records have to take the slow path because of `redact` or `capture_content`."""
+        self.quick: Writer | None = None
+        """The writer if it is open and records may take the fast path."""
         self.pid = os.getpid()
         self.opening = threading.RLock()
 
@@ -70,6 +72,7 @@ class State:
 
                 settings = self.load()
                 self.writer = Writer(Home(settings.home), durability=settings.durability)
+                self.quick = None if self.careful else self.writer
             return self.writer
 
     def records_project(self, project: str | None) -> bool:
@@ -131,7 +134,7 @@ def configure(
     if current.writer is not None:
         current.writer.close()
         guard_losses()
-    current.writer = None
+    current.writer = current.quick = None
     current.settings = settings
     current.enabled = settings.enabled
     current.projects = dict(projects or {})
@@ -204,7 +207,7 @@ def _at_exit() -> None:
 def _after_fork() -> None:
     _ids.reseed()
     inherited = current.writer
-    current.writer = None
+    current.writer = current.quick = None
     current.seen = Seen(None, -1)
     current.pid = os.getpid()
     current.opening = threading.RLock()  # another thread of the parent may have held it

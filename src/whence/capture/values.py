@@ -31,14 +31,23 @@ Put = Callable[[bytes, blobs.Encoding, str], dict[str, Any]]
 """Stores bytes as a blob with a preview and returns the marker."""
 
 
-def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:  # noqa: C901, PLR0911 - one branch a field or form
-    """Whether JSON holds `value` as it is, in at most `depth` levels.
+def is_plain(value: Any) -> bool:
+    """Whether JSON holds `value` as it is, in at most `MAX_DEPTH` levels.
 
     Text that UTF-8 cannot encode is found later, when it is encoded.
 
     Returns:
         True if it can be written as it is.
     """
+    if type(value) is str:
+        return True
+    try:
+        return _is_plain(value, MAX_DEPTH)
+    except (RecursionError, RuntimeError):
+        return False  # the stack is nearly used up, or another thread changes the value
+
+
+def _is_plain(value: Any, depth: int) -> bool:  # noqa: C901, PLR0911, PLR0912 - one branch a field or form
     kind = type(value)  # pyright: ignore[reportUnknownVariableType] - a cast would cost a call for every value
     if kind is str or kind is bool or value is None:
         return True
@@ -49,26 +58,32 @@ def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:  # noqa: C901, PLR0911
     if kind is dict:
         if MARK in value or not depth:
             return False
-        for key, item in value.items():
-            if type(key) is not str or (type(item) is not str and not is_plain(item, depth - 1)):
+        for key in value:
+            if type(key) is not str:
                 return False
-        return True
-    if kind is list:
-        for item in value:
-            if type(item) is not str and not is_plain(item, depth - 1):
+        items = value.values()
+    elif kind is list and depth:
+        items = value
+    else:
+        return False
+    for item in items:  # the scalars once more: a call for each would cost more than the look
+        kind: Any = type(item)  # pyright: ignore[reportUnknownVariableType]
+        if kind is str or item is None or kind is bool:
+            continue
+        if kind is int:
+            if not INT_MIN <= item <= INT_MAX:
                 return False
-        return depth > 0
-    return False
+        elif kind is float:
+            if item - item != 0:
+                return False
+        elif not _is_plain(item, depth - 1):
+            return False
+    return True
 
 
 def clean(value: Any, put: Put) -> Any:
     """Return `value` itself if it is plain, else its snapshot."""
-    try:
-        if is_plain(value):
-            return value
-    except (RecursionError, RuntimeError):
-        pass  # the stack is nearly used up, or another thread changes the value: the snapshot copes
-    return snapshot(value, put)
+    return value if is_plain(value) else snapshot(value, put)
 
 
 def text(value: Any) -> str:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _wall = _clock.wall_ns
-_new_number = _ids.new_number
-_point = emit.point
+_write = emit.write
 _put = emit.put_blob
 _clean = values.clean
 _text = values.text
@@ -30,6 +29,7 @@ _number = values.number
 
 
 _DECISION = emit.shape(Decision)
+_DecisionBody = _DECISION.body
 _FACTOR = emit.shape(Factor)
 _SOURCE = emit.shape(Source)
 _SCORE = emit.shape(Score)
@@ -85,9 +85,10 @@ class Verbs:
             The decision's id.
         """
         now = _wall()
-        number = _new_number(now)
+        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         try:
-            body = _DECISION.body(
+            body = _DecisionBody(
+                id=record_id,
                 name=name if type(name) is str else _text(name),
                 what=what if type(what) is str else _clean(what, _put),
                 why=why if type(why) is str else _text(why),
@@ -98,11 +99,10 @@ class Verbs:
                 made_by=None if made_by is None else _text(made_by),
                 decision_point=None if decision_point is None else _text(decision_point),
             )
+            _write(self, _DECISION, body, now)
         except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
             emit.failed(error, self.run_id)
-        else:
-            _point(self, _DECISION, body, now, number)
-        return "%016x" % number  # noqa: UP031 - faster than an f-string
+        return record_id
 
     @never_raises
     def factor(
@@ -124,12 +124,13 @@ class Verbs:
             The factor's id.
         """
         now = _wall()
-        number = _new_number(now)
+        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         normal, weighed = _number(normalized_value), _number(weight)
         given = _number(contribution)
         if given is None and normal is not None and weighed is not None:
             given = normal * weighed
         body = _FACTOR.body(
+            id=record_id,
             name=_text(name),
             raw_value=_clean(raw_value, _put),
             normalized_value=normal,
@@ -138,8 +139,8 @@ class Verbs:
             reasoning=_text(reasoning),
             decision=decision,
         )
-        _point(self, _FACTOR, body, now, number)
-        return "%016x" % number  # noqa: UP031 - faster than an f-string
+        _write(self, _FACTOR, body, now)
+        return record_id
 
     @never_raises
     def source(
@@ -162,8 +163,9 @@ class Verbs:
     ) -> str:
         """Record a data source or piece of evidence, kept or dropped, and return its id."""
         now = _wall()
-        number = _new_number(now)
+        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         body = _SOURCE.body(
+            id=record_id,
             source_type=_text(source_type),
             source_key=_text(source_key),
             records_used=details.whole_number(records_used),
@@ -178,8 +180,8 @@ class Verbs:
             title=None if title is None else _text(title),
             attributes=details.attributes(attributes, _put) if attributes else None,
         )
-        _point(self, _SOURCE, body, now, number)
-        return "%016x" % number  # noqa: UP031 - faster than an f-string
+        _write(self, _SOURCE, body, now)
+        return record_id
 
     @never_raises
     def score(
@@ -205,7 +207,7 @@ class Verbs:
             The score's id.
         """
         now = _wall()
-        number = _new_number(now)
+        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         result, limit = _number(value), _number(threshold)
         if passed is None and result is not None and limit is not None:
             passed = result >= limit
@@ -215,6 +217,7 @@ class Verbs:
                 "value": value,
             }  # no number JSON can hold: kept as what it is
         body = _SCORE.body(
+            id=record_id,
             name=_text(name),
             value=result,
             target=None if target is None else _text(target),
@@ -226,8 +229,8 @@ class Verbs:
             iteration=details.whole_number(iteration),
             attributes=details.attributes(attributes, _put) if attributes else None,
         )
-        _point(self, _SCORE, body, now, number)
-        return "%016x" % number  # noqa: UP031 - faster than an f-string
+        _write(self, _SCORE, body, now)
+        return record_id
 
     @never_raises
     def output(
@@ -247,8 +250,9 @@ class Verbs:
     ) -> str:
         """Record something the run produced under the user's id for it; return the record's id."""
         now = _wall()
-        number = _new_number(now)
+        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         body = _OUTPUT.body(
+            id=record_id,
             output_id=_text(id),
             output_kind=_text(kind),
             summary=_text(summary),
@@ -260,8 +264,8 @@ class Verbs:
             digest=None if digest is None else _text(digest),
             attributes=details.attributes(attributes, _put) if attributes else None,
         )
-        _point(self, _OUTPUT, body, now, number)
-        return "%016x" % number  # noqa: UP031 - faster than an f-string
+        _write(self, _OUTPUT, body, now)
+        return record_id
 
     @never_raises
     def link(
@@ -298,8 +302,9 @@ class Verbs:
         later = details.id_of(target)
         edges.add(earlier, later, _text(kind))
         now = _wall()
-        number = _new_number(now)
+        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         body = _LINK.body(
+            id=record_id,
             link_kind=_text(kind),
             source=earlier,
             target=later,
@@ -307,21 +312,22 @@ class Verbs:
             inferred=details.truth(inferred),
             attributes=details.attributes(attributes, _put) if attributes else None,
         )
-        _point(self, _LINK, body, now, number)
-        return "%016x" % number  # noqa: UP031 - faster than an f-string
+        _write(self, _LINK, body, now)
+        return record_id
 
     @never_raises
     def event(self, /, message: str, *, level: str = "info", **data: Any) -> str:
         """Record a log line with its data and return its id."""
         now = _wall()
-        number = _new_number(now)
+        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         body = _EVENT.body(
+            id=record_id,
             message=_text(message),
             level=_text(level),
             data=details.attributes(data, _put) if data else None,
         )
-        _point(self, _EVENT, body, now, number)
-        return "%016x" % number  # noqa: UP031 - faster than an f-string
+        _write(self, _EVENT, body, now)
+        return record_id
 
     @never_raises
     def tag(self, *names: str) -> None:
@@ -333,14 +339,15 @@ class Verbs:
     def flag(self, reason: str) -> str:
         """Flag the run or span for review and return the id of the remark."""
         now = _wall()
-        number = _new_number(now)
+        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         target = self.span_id or self.run_id
         body = _ANNOTATION.body(
+            id=record_id,
             target=target,
             flag=_text(reason),
         )
-        _point(self, _ANNOTATION, body, now, number)
-        return "%016x" % number  # noqa: UP031 - faster than an f-string
+        _write(self, _ANNOTATION, body, now)
+        return record_id
 
     @never_raises
     def record_generation(self, /, **fields: Any) -> str:

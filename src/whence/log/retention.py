@@ -223,7 +223,7 @@ def _event(chosen: Plan, digests: list[str], blob_bytes: int, now_ns: int) -> by
         Event(
             ts=_clock.format_ns(now_ns),
             run="",
-            id=_ids.new_id(now_ns),
+            id=_ids.new_id(),
             message=(
                 f"retention removed {len(segments)} segments of {len(chosen.days)} days "
                 f"and {len(digests)} blobs"

@@ -17,11 +17,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from whence import _clock
+from whence import _clock, _ids
 from whence.record import codec
 from whence.record.event import Gap
 
@@ -87,6 +87,7 @@ class Writer:
         "_size",
         "_syncer",
         "_syncs",
+        "_turn_after_ns",
         "_unsettled",
         "_unsynced",
         "_written_before",
@@ -121,6 +122,7 @@ class Writer:
         self._day_end_ns = 0
         self._second_ns = 0
         self._second = b""
+        self._turn_after_ns = 0  # nanoseconds into the second after which there is something to do
         self._look_at_ns = 0  # when to look for a new day or losses to tell of: at once
         self._syncs = durability != "process"
         self._unsettled = self._syncs
@@ -189,41 +191,50 @@ class Writer:
             self._busy = False
             return self.serial << _OFFSET_BITS | offset
 
-    def append_form(self, form: bytes, parts: tuple[Any, ...], now_ns: int, run: str) -> None:
+    def append_form(  # noqa: PLR0917 - the one call of every record: keywords would cost
+        self, form: bytes, envelope: bytes, body: bytes, now_ns: int, run: str, serial: int = 0
+    ) -> int:
         """Write one record that is spelled by a form rather than encoded as a whole.
 
         What most records are, and a fifth faster.
 
         Args:
-            form: A line with places for `seq`, the timestamp's second and its nanoseconds, and the
-                `parts`.
-            parts: Bytes and numbers for the other places.
+            form: A line with places for `seq`, the timestamp's second and its nanoseconds, the
+                envelope and the rest of the body.
+            envelope: What the lines of its scope share, with a leading comma.
+            body: The JSON object with the record's own fields, of which there is at least one.
             now_ns: The record's time.
             run: Id of its run, which a loss is counted for.
+            serial: Number of the segment the body refers into; 0 if it refers to nothing.
+
+        Returns:
+            What `append` does.
         """
         with self._lock:
             # A finalizer or signal handler may record while this very thread is writing.
             if self._busy:
-                self._late.append((self._spell(form, parts, now_ns), run))
+                if serial:
+                    return REFUSED
+                self._late.append((self._spell(form, envelope, body, now_ns), run))
                 self._unsettled = True
-                return
+                return NOT_WRITTEN
             self._busy = True
             begun = False
             try:
                 nanos = now_ns - self._second_ns
-                if (
-                    self._size >= self._full_at
-                    or now_ns >= self._look_at_ns
-                    or not 0 <= nanos < _SECOND_NS
-                ):
+                if not 0 <= nanos < self._turn_after_ns or self._size >= self._full_at:
                     nanos = self._turn(now_ns)
-                line = form % (self._seq + 1, self._second, nanos, *parts)
+                if serial and serial != self.serial:
+                    self._busy = False
+                    return REFUSED
+                offset = self._size
+                line = form % (self._seq + 1, self._second, nanos, envelope, body[1:])
                 begun = True
                 count = _write(self._fd, line)
                 if count != len(line):
                     self._finish_short_write(line, count)
                     count = len(line)
-                self._size += count
+                self._size = offset + count
                 self._seq += 1
                 if self._unsettled:
                     self._settle()
@@ -232,7 +243,7 @@ class Writer:
                     self._lose(run, error)
                 finally:  # an interrupt here must not leave the writer busy for good
                     self._busy = False
-                return
+                return NOT_WRITTEN
             except BaseException:
                 try:
                     if begun:
@@ -241,6 +252,7 @@ class Writer:
                     self._busy = False
                 raise
             self._busy = False
+            return self.serial << _OFFSET_BITS | offset
 
     def _turn(self, now_ns: int) -> int:
         """Make ready for a new second, day or segment, and tell of losses.
@@ -251,14 +263,18 @@ class Writer:
         if self._size >= self._full_at or now_ns >= self._look_at_ns:
             self._prepare(now_ns)
         nanos = now_ns % _SECOND_NS
-        self._second_ns = now_ns - nanos
-        self._second = _clock.format_ns(now_ns)[:20].encode()
+        if now_ns - nanos != self._second_ns:
+            self._second_ns = now_ns - nanos
+            self._second = _clock.format_ns(now_ns)[:20].encode()
+            _ids.renew(now_ns)
+        self._turn_after_ns = min(_SECOND_NS, self._look_at_ns - self._second_ns)
         return nanos
 
     @staticmethod
-    def _spell(form: bytes, parts: tuple[Any, ...], now_ns: int) -> bytes:
+    def _spell(form: bytes, envelope: bytes, body: bytes, now_ns: int) -> bytes:
         """Return the body of a record spelled by a form, as `append` takes it."""
-        line = form % (0, _clock.format_ns(now_ns)[:20].encode(), now_ns % _SECOND_NS, *parts)
+        second = _clock.format_ns(now_ns)[:20].encode()
+        line = form % (0, second, now_ns % _SECOND_NS, envelope, body[1:])
         return b"{" + line[len(b'{"v":1,"seq":0,') : -1]
 
     @property
@@ -381,7 +397,7 @@ class Writer:
         reason = reason.encode("utf-8", "backslashreplace").decode()  # a path may not be Unicode
         with self._lock:
             self.lost += count
-            self._look_at_ns = 0
+            self._look_at_ns = self._turn_after_ns = 0
             self.last_reason = reason
             loss = self._losses.get(run)
             if loss is None:

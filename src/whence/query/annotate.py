@@ -52,7 +52,7 @@ def write(home: Home, found: Found, remark: Remark) -> str:
     record = Annotation(
         ts=_clock.format_ns(now_ns),
         run=found.run,
-        id=_ids.new_id(now_ns),
+        id=_ids.new_id(),
         target=getattr(found.row, "output_id", None) or found.row.id,
         attributes=_attributes(remark.attributes),
         flag=said["flag"],
