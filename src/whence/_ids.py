@@ -5,7 +5,7 @@ Unique without coordination, in time order, and valid in OpenTelemetry.
 A run id is 128 bits in the shape of a UUIDv7 (RFC 9562 section 5.7), written as 32 hex digits
 without dashes, so it is a trace id as well. A span or record id is 64 bits, 16 hex digits, taken
 from a counter that starts at 33 bits of the time (in units of 2^30 ns, about a second) and 31
-random bits, and that `renew` moves up to the clock again each second in which something is recorded.
+random bits. `renew` moves it up to the clock again each second in which something is recorded.
 Within a process an id never repeats; across processes ids are compared together with their run, and
 two processes that record 20,000 records a second each in one run meet once in 14 hours.
 """
