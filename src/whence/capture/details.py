@@ -231,7 +231,8 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
     if _UPDATE_FIELDS.isdisjoint(attributes):
         if attributes or tags:
             made = _attributes(attributes, put) if attributes else None
-            emit.write(scope, _UPDATE, _UPDATE.body(attributes=made, tags=tags), now)
+            line = _UPDATE.line(v=_UPDATE.head, run=scope.envelope, attributes=made, tags=tags)
+            emit.write(scope, _UPDATE, line, now)
         return
     shared = {
         key: values.clean(attributes.pop(key), put)
@@ -400,7 +401,9 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
         made = _rest_of_tool_call(fields, put)
     if problem is not None:
         made["error"] = error_field(problem, put)
-    body = _TOOL_CALL.body(
+    line = _TOOL_CALL.line(
+        v=_TOOL_CALL.head,
+        run=scope.envelope,
         id=record_id,
         tool_name=tool_name if type(tool_name) is str else _text(tool_name),
         tool_type=tool_type if tool_type is None or type(tool_type) is str else _text(tool_type),
@@ -410,7 +413,7 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
         status=("ok" if problem is None else "error") if status is None else _text(status),
         **made,
     )
-    emit.write(scope, _TOOL_CALL, body, now)
+    emit.write(scope, _TOOL_CALL, line, now)
     return record_id
 
 
@@ -436,7 +439,9 @@ def emit_transformation(scope: Verbs, name: str, fields: dict[str, Any]) -> str:
     method, parameters = pop("method", None), pop("parameters", None)
     shapes = ("input_schema", "output_schema", "input_sample", "output_sample")
     made: dict[str, Any] = {key: values.clean(pop(key), put) for key in shapes if key in fields}
-    body = _TRANSFORMATION.body(
+    line = _TRANSFORMATION.line(
+        v=_TRANSFORMATION.head,
+        run=scope.envelope,
         id=record_id,
         name=_text(name),
         method=None if method is None else _text(method),
@@ -447,7 +452,7 @@ def emit_transformation(scope: Verbs, name: str, fields: dict[str, Any]) -> str:
         attributes=mapping(fields, put) if fields else None,
         **made,
     )
-    emit.write(scope, _TRANSFORMATION, body, now)
+    emit.write(scope, _TRANSFORMATION, line, now)
     return record_id
 
 

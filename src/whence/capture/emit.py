@@ -20,9 +20,9 @@ from whence.capture import guard, state, values
 from whence.errors import LinkError
 from whence.log import blobs
 from whence.log.resend import VALUE_BYTES, Fragment, Seen
-from whence.log.writer import REFUSED, Writer, split_place
+from whence.log.writer import REFUSED, TOO_LONG, Writer, split_place
 from whence.record import codec
-from whence.record.base import Record
+from whence.record.base import FORMAT_VERSION, Record
 from whence.record.link import LINK_KINDS
 from whence.record.span import SPAN_KINDS
 from whence.record.values import MARK, is_marker, restore
@@ -44,6 +44,7 @@ CONTENT_FIELDS = frozenset(
     }
 )
 """Record fields that `capture_content=False` keeps out of the log."""
+_LINE_FIELDS = frozenset({"v", "seq", "ts", "run"})
 _ENVELOPE = frozenset({"v", "seq", "ts", "run", "span", "id", "stage", "kind"})
 _TEXT_TYPES = (str, str | None, str | dict[str, Any] | None)
 _TEXTS_INSIDE = frozenset({"tags", "sample_ids", "options", "fields"})
@@ -87,49 +88,52 @@ def never_raises(verb: Callable[P, R]) -> Callable[P, R]:
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """How the records of one kind are written fast.
-
-    The envelope is spelled by a form, the fields of the kind by the encoder.
-    """
+    """How the records of one kind are written fast."""
 
     kind: type[Record]
     """The kind of record."""
-    body: Callable[..., Any]
-    """Makes a struct of the kind's own fields, without the envelope."""
-    form: bytes
-    """The line, for `Writer.append_form`."""
+    head: msgspec.Raw
+    """The format version and the kind, for the field `v` of a line."""
+    line: Callable[..., Any]
+    """Makes a line: `v` (the head), `run` (the envelope of a scope), and the kind's own fields."""
 
 
 def shape(kind: type[Record], *, has_id: bool = True) -> Shape:
     """Return the shape of a kind of record."""
-    own: list[Any] = [("id", str)] if has_id else []
+    fields: list[Any] = [
+        ("v", msgspec.Raw),
+        ("seq", int, 0),
+        ("ts", str, ""),
+        ("run", msgspec.Raw),
+    ]
+    if has_id:
+        fields.append(("id", str))
     for field in msgspec.structs.fields(kind):
         if field.name not in _ENVELOPE and field.name != "extra":
             required = field.default is msgspec.NODEFAULT
-            own.append((field.name, Any) if required else (field.name, Any, field.default))
-    body = msgspec.defstruct(
-        f"{kind.__name__}Body", own, frozen=True, kw_only=True, omit_defaults=True, gc=False
+            fields.append((field.name, Any) if required else (field.name, Any, field.default))
+    line = msgspec.defstruct(
+        f"{kind.__name__}Line", fields, kw_only=True, omit_defaults=True, gc=False
     )
     tag = str(kind.__struct_config__.tag).encode()
-    return Shape(kind, body, b'{"v":1,"seq":%d,"kind":"' + tag + b'","ts":"%b%09dZ"%b,%b\n')
+    return Shape(kind, msgspec.Raw(b'%d,"kind":"%b"' % (FORMAT_VERSION, tag)), line)
 
 
-def write(scope: Verbs, how: Shape, body: Any, now_ns: int) -> None:
-    """Write a record of a scope; the user's values in its body are clean already."""
+def write(scope: Verbs, how: Shape, line: Any, now_ns: int) -> None:
+    """Write a record of a scope; the user's values in it are clean already."""
     writer = _current.quick
     if writer is not None:
         try:
-            text = _encode(body)
+            if writer.write(line, now_ns, scope.run_id) != TOO_LONG:
+                return
         except _UNENCODABLE:
-            text = b""  # the careful path finds out which field it is
-        if 2 < len(text) <= _INLINE_BYTES:  # noqa: PLR2004 - `{}` has no field for the form
-            writer.append_form(how.form, scope.envelope, text, now_ns, scope.run_id)
-            return
-    _write_carefully(scope, how, body, now_ns)
+            pass  # the careful path finds out which field it is
+    emit(_record(scope, how, _own_fields(line), now_ns), now_ns)
 
 
-def _write_carefully(scope: Verbs, how: Shape, body: Any, now_ns: int) -> None:
-    emit(_record(scope, how, msgspec.structs.asdict(body), now_ns), now_ns)
+def _own_fields(line: Any) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(line)
+    return {name: value for name, value in fields.items() if name not in _LINE_FIELDS}
 
 
 def _record(scope: Verbs, how: Shape, fields: dict[str, Any], now_ns: int) -> Record:
@@ -138,13 +142,18 @@ def _record(scope: Verbs, how: Shape, fields: dict[str, Any], now_ns: int) -> Re
 
 
 def run_part(run_id: str) -> bytes:
-    """Return what the lines of a run share, as JSON text with a leading comma."""
-    return b',"run":"%b"' % run_id.encode()
+    """Return what the lines of a run share: its id as JSON text."""
+    return b'"%b"' % run_id.encode()
 
 
 def stage_part(stage: str) -> bytes:
     """Return what the lines of a stage share, as JSON text with a leading comma."""
     return b',"stage":' + _encode(stage.encode("utf-8", "backslashreplace").decode())
+
+
+def envelope(run: bytes, span_id: str, stage: bytes) -> msgspec.Raw:
+    """Return what the lines of a span share: the value of `run`, and the fields behind it."""
+    return msgspec.Raw(b'%b,"span":"%b"%b' % (run, span_id.encode(), stage))
 
 
 def emit(record: Record, now_ns: int) -> None:
@@ -219,16 +228,16 @@ def _write_shared(  # noqa: PLR0917 - private, and called in one place
     fragments: list[Fragment] = []
     written, refers = _with_references(shared, seen, fragments)
     serial = seen.serial if refers else 0
+    run = scope.run_id
+    line = how.line(v=how.head, run=scope.envelope, **fields, **written)
     try:
-        body = _encode(how.body(**fields, **written))
+        place = writer.write(line, now_ns, run, serial)
     except _UNENCODABLE:
-        body = b""  # the careful path finds out which field it is
-    if 2 < len(body) <= _INLINE_BYTES:  # noqa: PLR2004 - as in `write`
-        place = writer.append_form(how.form, scope.envelope, body, now_ns, scope.run_id, serial)
-    else:
+        place = TOO_LONG  # the careful path finds out which field it is
+    if place == TOO_LONG:
         record = _record(scope, how, fields | written, now_ns)
         raw = frozenset(name for name, value in written.items() if type(value) is not str)
-        place = writer.append(_encode_carefully(record, raw), now_ns, scope.run_id, serial)
+        place = writer.append(_encode_carefully(record, raw), now_ns, run, serial)
     if place == REFUSED:
         return False
     if place >= 0 and fragments:

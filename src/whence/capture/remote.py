@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Raw
+
 from whence.capture import emit
 from whence.capture.context import current_scope
 from whence.capture.noop import NOOP, NoOp
@@ -61,9 +63,11 @@ class RemoteRun(Run):
         super().__init__({})
         self.id = self.trace_id = self.run_id = run_id
         self.span_id = span_id
-        self.envelope = self.run_part = emit.run_part(run_id)
-        if span_id is not None:
-            self.envelope += f',"span":"{span_id}"'.encode()
+        self.run_part = emit.run_part(run_id)
+        if span_id is None:
+            self.envelope = Raw(self.run_part)
+        else:
+            self.envelope = emit.envelope(self.run_part, span_id, b"")
 
     def __enter__(self) -> Run:
         self._outer = current_scope.get()

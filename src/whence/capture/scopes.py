@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
+from msgspec import Raw
+
 from whence import _clock, _ids
 from whence.capture import details, emit, values
 from whence.capture.context import current_scope
@@ -50,8 +52,10 @@ _RUN_STARTED = emit.shape(RunStarted, has_id=False)
 _RUN_ENDED = emit.shape(RunEnded, has_id=False)
 _STARTED = emit.shape(SpanStarted, has_id=False)
 _ENDED = emit.shape(SpanEnded, has_id=False)
-_StartedBody = _STARTED.body
-_EndedBody = _ENDED.body
+_StartedLine = _STARTED.line
+_STARTED_HEAD = _STARTED.head
+_EndedLine = _ENDED.line
+_ENDED_HEAD = _ENDED.head
 _write = emit.write
 _scope = current_scope.get
 _make_current = current_scope.set
@@ -150,7 +154,8 @@ class Run(Scope):
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.id = self.trace_id = self.run_id = _ids.new_run_id()
-        self.envelope = self.run_part = emit.run_part(self.run_id)
+        self.run_part = emit.run_part(self.run_id)
+        self.envelope = Raw(self.run_part)
         self._owner = self
         self._fields = fields
 
@@ -183,8 +188,13 @@ class Run(Scope):
 
         where = environment.describe(state.pid)
         if state.quick is not None and where.text is not None:
-            body = _RUN_STARTED.body(**self._fields, environment=where.text)
-            _write(self, _RUN_STARTED, body, now_ns)
+            line = _RUN_STARTED.line(
+                v=_RUN_STARTED.head,
+                run=self.envelope,
+                **self._fields,
+                environment=where.text,
+            )
+            _write(self, _RUN_STARTED, line, now_ns)
         else:
             shared = {"environment": where.found}
             emit.write_shared(self, _RUN_STARTED, self._fields, now_ns, shared)
@@ -196,8 +206,14 @@ class Run(Scope):
         if error is not None and status not in {"complete", "cancelled"}:
             problem = details.error(error)
         duration_ns = _mono() - self._started_mono_ns
-        body = _RUN_ENDED.body(status=status, duration_ns=duration_ns, error=problem)
-        _write(self, _RUN_ENDED, body, now)
+        line = _RUN_ENDED.line(
+            v=_RUN_ENDED.head,
+            run=self.envelope,
+            status=status,
+            duration_ns=duration_ns,
+            error=problem,
+        )
+        _write(self, _RUN_ENDED, line, now)
 
 
 class Span(Scope):
@@ -257,7 +273,7 @@ class Span(Scope):
         else:
             self.stage = outer.stage
             self.stage_part = stage_part = outer.stage_part
-        self.envelope = b'%b,"span":"%b"%b' % (run_part, self.id.encode(), stage_part)
+        self.envelope = emit.envelope(run_part, self.id, stage_part)
         self._pid = state.pid
         self._started_mono_ns = _mono()
         try:
@@ -269,14 +285,21 @@ class Span(Scope):
         now = _wall()
         fields = self._fields
         if not fields:
-            body = _StartedBody(name=self.name, span_kind=self.kind, parent=parent)
-            _write(self, _STARTED, body, now)
+            line = _StartedLine(
+                v=_STARTED_HEAD,
+                run=self.envelope,
+                name=self.name,
+                span_kind=self.kind,
+                parent=parent,
+            )
+            _write(self, _STARTED, line, now)
             return
         given = fields.pop("input", None)
         made: dict[str, Any] = {"name": self.name, "span_kind": self.kind, "parent": parent}
         later = self._sort(fields, made) if fields else None
         if given is None or (type(given) is str and len(given) < VALUE_BYTES):
-            _write(self, _STARTED, _StartedBody(**made, input=given), now)
+            line = _StartedLine(v=_STARTED_HEAD, run=self.envelope, **made, input=given)
+            _write(self, _STARTED, line, now)
         else:
             emit.write_shared(self, _STARTED, made, now, {"input": values.clean(given, _put)})
         if later:
@@ -390,8 +413,14 @@ class Span(Scope):
             self.status = "error"
             problem = details.error(error)
         duration_ns = _mono() - self._started_mono_ns
-        body = _EndedBody(status=self.status, duration_ns=duration_ns, error=problem)
-        _write(self, _ENDED, body, _wall())
+        line = _EndedLine(
+            v=_ENDED_HEAD,
+            run=self.envelope,
+            status=self.status,
+            duration_ns=duration_ns,
+            error=problem,
+        )
+        _write(self, _ENDED, line, _wall())
 
 
 def _is_cancelled(error: BaseException) -> bool:

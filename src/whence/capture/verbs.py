@@ -20,6 +20,8 @@ from whence.record.source import Source
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from msgspec import Raw
+
 _wall = _clock.wall_ns
 _write = emit.write
 _put = emit.put_blob
@@ -29,7 +31,8 @@ _number = values.number
 
 
 _DECISION = emit.shape(Decision)
-_DecisionBody = _DECISION.body
+_DecisionLine = _DECISION.line
+_DECISION_HEAD = _DECISION.head
 _FACTOR = emit.shape(Factor)
 _SOURCE = emit.shape(Source)
 _SCORE = emit.shape(Score)
@@ -50,8 +53,8 @@ class Verbs:
     run_id: str
     span_id: str | None
     stage: str | None
-    envelope: bytes
-    """What all lines of this scope share, see `emit.run_part` and `emit.stage_part`."""
+    envelope: Raw
+    """What all lines of this scope share, see `emit.envelope`."""
 
     def decide(
         self,
@@ -87,7 +90,9 @@ class Verbs:
         now = _wall()
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         try:
-            body = _DecisionBody(
+            line = _DecisionLine(
+                v=_DECISION_HEAD,
+                run=self.envelope,
                 id=record_id,
                 name=name if type(name) is str else _text(name),
                 what=what if type(what) is str else _clean(what, _put),
@@ -99,7 +104,7 @@ class Verbs:
                 made_by=None if made_by is None else _text(made_by),
                 decision_point=None if decision_point is None else _text(decision_point),
             )
-            _write(self, _DECISION, body, now)
+            _write(self, _DECISION, line, now)
         except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
             emit.failed(error, self.run_id)
         return record_id
@@ -129,7 +134,9 @@ class Verbs:
         given = _number(contribution)
         if given is None and normal is not None and weighed is not None:
             given = normal * weighed
-        body = _FACTOR.body(
+        line = _FACTOR.line(
+            v=_FACTOR.head,
+            run=self.envelope,
             id=record_id,
             name=_text(name),
             raw_value=_clean(raw_value, _put),
@@ -139,7 +146,7 @@ class Verbs:
             reasoning=_text(reasoning),
             decision=decision,
         )
-        _write(self, _FACTOR, body, now)
+        _write(self, _FACTOR, line, now)
         return record_id
 
     @never_raises
@@ -164,7 +171,9 @@ class Verbs:
         """Record a data source or piece of evidence, kept or dropped, and return its id."""
         now = _wall()
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
-        body = _SOURCE.body(
+        line = _SOURCE.line(
+            v=_SOURCE.head,
+            run=self.envelope,
             id=record_id,
             source_type=_text(source_type),
             source_key=_text(source_key),
@@ -180,7 +189,7 @@ class Verbs:
             title=None if title is None else _text(title),
             attributes=details.attributes(attributes, _put) if attributes else None,
         )
-        _write(self, _SOURCE, body, now)
+        _write(self, _SOURCE, line, now)
         return record_id
 
     @never_raises
@@ -216,7 +225,9 @@ class Verbs:
                 **attributes,
                 "value": value,
             }  # no number JSON can hold: kept as what it is
-        body = _SCORE.body(
+        line = _SCORE.line(
+            v=_SCORE.head,
+            run=self.envelope,
             id=record_id,
             name=_text(name),
             value=result,
@@ -229,7 +240,7 @@ class Verbs:
             iteration=details.whole_number(iteration),
             attributes=details.attributes(attributes, _put) if attributes else None,
         )
-        _write(self, _SCORE, body, now)
+        _write(self, _SCORE, line, now)
         return record_id
 
     @never_raises
@@ -251,7 +262,9 @@ class Verbs:
         """Record something the run produced under the user's id for it; return the record's id."""
         now = _wall()
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
-        body = _OUTPUT.body(
+        line = _OUTPUT.line(
+            v=_OUTPUT.head,
+            run=self.envelope,
             id=record_id,
             output_id=_text(id),
             output_kind=_text(kind),
@@ -264,7 +277,7 @@ class Verbs:
             digest=None if digest is None else _text(digest),
             attributes=details.attributes(attributes, _put) if attributes else None,
         )
-        _write(self, _OUTPUT, body, now)
+        _write(self, _OUTPUT, line, now)
         return record_id
 
     @never_raises
@@ -303,7 +316,9 @@ class Verbs:
         edges.add(earlier, later, _text(kind))
         now = _wall()
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
-        body = _LINK.body(
+        line = _LINK.line(
+            v=_LINK.head,
+            run=self.envelope,
             id=record_id,
             link_kind=_text(kind),
             source=earlier,
@@ -312,7 +327,7 @@ class Verbs:
             inferred=details.truth(inferred),
             attributes=details.attributes(attributes, _put) if attributes else None,
         )
-        _write(self, _LINK, body, now)
+        _write(self, _LINK, line, now)
         return record_id
 
     @never_raises
@@ -320,13 +335,15 @@ class Verbs:
         """Record a log line with its data and return its id."""
         now = _wall()
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
-        body = _EVENT.body(
+        line = _EVENT.line(
+            v=_EVENT.head,
+            run=self.envelope,
             id=record_id,
             message=_text(message),
             level=_text(level),
             data=details.attributes(data, _put) if data else None,
         )
-        _write(self, _EVENT, body, now)
+        _write(self, _EVENT, line, now)
         return record_id
 
     @never_raises
@@ -341,12 +358,14 @@ class Verbs:
         now = _wall()
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         target = self.span_id or self.run_id
-        body = _ANNOTATION.body(
+        line = _ANNOTATION.line(
+            v=_ANNOTATION.head,
+            run=self.envelope,
             id=record_id,
             target=target,
             flag=_text(reason),
         )
-        _write(self, _ANNOTATION, body, now)
+        _write(self, _ANNOTATION, line, now)
         return record_id
 
     @never_raises
