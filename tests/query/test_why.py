@@ -317,3 +317,28 @@ def test_a_reader_without_a_home_takes_no_remark(made):
         reader.annotate(RUN, note="x")
     with pytest.raises(StoreError, match="no blobs"):
         reader.blob("0" * 64)
+
+
+def test_a_run_and_its_why_count_the_same_errors(recording):
+    """A span that failed because of the call in it is one error, in the list and in the chain."""
+    run = whence.run("failing").start()
+    stage = whence.stage("calls").start(within=run)
+    stage.tool_call("search", error={"type": "TimeoutError", "message": "late"})
+    stage.finish(ValueError("late"))
+    run.finish()
+    with whence.open(recording) as store:
+        assert store.runs().items[0].errors == store.why(run.id).totals.errors == 1
+
+
+def test_an_attempt_that_is_linked_to_the_first_counts_once(recording):
+    """A second attempt that says so, and has a link that says so, is one retry."""
+    with whence.run("twice") as run:
+        with whence.generation("ask") as first:
+            first.record_generation(model="m", status="error", attempt=1)
+        with whence.generation("ask") as second:
+            second.record_generation(model="m", attempt=2, cost_usd=0.5)
+        second.link("retry_of", second, source=first)
+    with whence.open(recording) as store:
+        why = store.why(run.id)
+        assert (why.totals.retries, why.totals.unpriced) == (1, 1)
+        assert "1 call without a cost" in str(why)

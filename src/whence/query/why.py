@@ -8,7 +8,6 @@ decided by one rule, see `whence.query.scope`. How it reads is decided by `whenc
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -67,9 +66,11 @@ class Totals(msgspec.Struct, frozen=True):
     sources_dropped: int
     """How many were dropped."""
     retries: int
-    """How many repeated attempts: of model calls, of tools, and links that say `retry_of`."""
+    """How many repeated attempts of model calls, tools and what links of kind `retry_of` name."""
     errors: int
-    """How many spans, model calls and tool calls ended in error."""
+    """How many model calls and tool calls ended in error, and spans that hold no such call."""
+    unpriced: int
+    """How many model calls nobody stated a cost for: `cost_usd` is the sum of the others."""
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -282,7 +283,11 @@ def _totals(
     if part.until_ns is not None:
         last_ns = max([part.until_ns, *(record.ts_ns for record in part.records)])
         duration_ms = (last_ns - run.started_ns) / 1e6
-    failed = [*part.spans.values(), *calls, *(tool for tool in tools if not tool.span)]
+    failed = [call for call in (*calls, *tools) if call.status == "error"]
+    failed_in = {call.span for call in failed}
+    failed_spans = [
+        span for span in part.spans.values() if span.status == "error" and span.id not in failed_in
+    ]
     return Totals(
         duration_ms=duration_ms,
         cost_usd=chain.known_sum(row.cost_usd for row in calls),
@@ -293,8 +298,15 @@ def _totals(
         tool_calls=len(tools),
         sources_kept=sum(len(stage.evidence.kept) for stage in stages),
         sources_dropped=sum(len(stage.evidence.dropped) for stage in stages),
-        retries=sum((row.attempt or 1) > 1 for row in calls)
-        + sum(row.retry_count or 0 for row in tools)
-        + Counter(one.edge.kind for one in ancestors)["retry_of"],
-        errors=sum(thing.status == "error" for thing in failed),
+        retries=len(_retries(calls, ancestors)) + sum(row.retry_count or 0 for row in tools),
+        errors=len(failed) + len(failed_spans),
+        unpriced=sum(row.cost_usd is None for row in calls),
     )
+
+
+def _retries(calls: list[r.GenerationRow], ancestors: list[Ancestor]) -> set[str]:
+    """Return what was tried again, by id; a call that says so and has a link for it counts once."""
+    spans = {call.id: call.span or call.id for call in calls}
+    counted = {spans[call.id] for call in calls if (call.attempt or 1) > 1}
+    linked = (one.edge.target for one in ancestors if one.edge.kind == "retry_of")
+    return counted | {spans.get(target, target) for target in linked}

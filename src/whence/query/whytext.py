@@ -125,7 +125,11 @@ def _summary(why: Why) -> list[str]:
     parts += [_counted(totals.errors, "error")] if totals.errors else []
     if totals.input_tokens is not None:
         parts.append(treetext.tokens(totals.input_tokens, totals.output_tokens))
-    parts += [] if totals.cost_usd is None else [text.money(totals.cost_usd)]
+    if totals.cost_usd is not None:
+        rest = _counted(totals.unpriced, "call")
+        parts.append(
+            text.money(totals.cost_usd) + (f" and {rest} without a cost" if totals.unpriced else "")
+        )
     parts += [] if totals.duration_ms is None else [text.duration(totals.duration_ms)]
     lines = [" · ".join(parts)] if parts else []
     sure = [choice.decision for choice in why.decisions if choice.decision.confidence is not None]

@@ -56,8 +56,8 @@ class DuckDBStore:
         self._catalog: Catalog | None = None
         self._stamp: tuple[int, int] | None = None
         self._hot: HotTables | None = None
-        self._split = (0, 0)
-        self._groups: dict[str, list[tuple[int, int, int]]] = {}
+        self._split: tuple[bool, bool] | None = None
+        self._groups: dict[str, list[tuple[int, int, int, str]]] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -94,7 +94,7 @@ class DuckDBStore:
             )
             raise StoreError(message)
         self._hot = HotTables(self.home, self._catalog, self._connection)
-        self._split = (-1, -1)
+        self._split = None
         self._groups = {}
 
     def _define_views(self) -> None:
@@ -105,15 +105,12 @@ class DuckDBStore:
         hot, catalog = self._hot, self._catalog
         if hot is None or catalog is None:
             return
-        split = (min(1, len(hot.split_runs)), min(1, len(hot.split_spans)))
+        split = bool(hot.split_runs), bool(hot.split_spans)
         if split == self._split:
             return
-        for statement in view_statements(
-            {table: [str(self.home.archive / f) for f in catalog.files(table)] for table in TABLES},
-            split_runs=bool(split[0]),
-            split_spans=bool(split[1]),
-        ):
-            self._connection.execute(statement)
+        for table in TABLES:
+            source = table_sql(table, self._files(table), split=split)
+            self._connection.execute(f"CREATE OR REPLACE VIEW {table} AS {source}")
         self._split = split
 
     def select(
@@ -147,14 +144,9 @@ class DuckDBStore:
         make = columns.row_maker(table)
         if limit is not None and down and order.field == TIME_FIELD[table]:
             before = after.value if after is not None and isinstance(after.value, int) else None
-            for since_ns in self._windows(table, limit, before):
-                window = f"{matching} AND {field} >= {since_ns}"
-                found = self._ask(
-                    f"SELECT {columns.column_list(table)} FROM {table} t WHERE {window} {ordering}",
-                    parameters,
-                )
-                if len(found) >= limit:
-                    return [make(values) for values in found]
+            found = self._latest(table, matching, parameters, ordering, limit, before)
+            if found is not None:
+                return [make(values) for values in found]
         if limit is None or table in NARROW_TABLES:
             found = self._ask(
                 f"SELECT {columns.column_list(table)} FROM {table} t WHERE {matching} {ordering}",
@@ -164,41 +156,78 @@ class DuckDBStore:
             found = self._select_wide(table, matching, parameters, ordering)
         return [make(values) for values in found]
 
-    def _windows(self, table: str, limit: int, before_ns: int | None) -> list[int]:
+    def _latest(  # noqa: PLR0917 - private, and called in one place
+        self,
+        table: str,
+        matching: str,
+        parameters: list[Any],
+        ordering: str,
+        limit: int,
+        before_ns: int | None,
+    ) -> list[tuple[Any, ...]] | None:
+        """Return the latest matching rows from the newest files; None if those hold too few."""
+        names = columns.column_list(table)
+        field = f't."{TIME_FIELD[table]}"'
+        split = self._split
+        if split is None:  # nothing was read yet
+            return None
+        for since_ns, files in self._windows(table, limit, before_ns):
+            source = table_sql(table, files, split=split)
+            text = (
+                f"SELECT {names} FROM ({source}) t "
+                f"WHERE {matching} AND {field} >= {since_ns} {ordering}"
+            )
+            try:
+                found = self._ask(text, parameters, attempts=1)
+            except StoreError:
+                return None  # a file was merged away: the views, made anew, have the others
+            if len(found) >= limit:
+                return found
+        return None
+
+    def _windows(
+        self, table: str, limit: int, before_ns: int | None
+    ) -> list[tuple[int, list[str]]]:
         """Return times since which to look for the latest rows, each window eight times wider.
 
         The parts are in order of time, so a few row groups hold the latest rows; reading them takes
-        5 ms where ordering a million rows takes 70.
-        If a window has enough matching rows they are the latest ones, whatever lies before it.
+        5 ms where ordering a million rows takes 70. If a window has enough matching rows they are
+        the latest ones, whatever lies before it.
+
+        Returns:
+            The time, and the files that hold all archived rows since then.
         """
         groups = [g for g in self._row_groups(table) if before_ns is None or g[1] <= before_ns]
-        windows: list[int] = []
+        windows: list[tuple[int, list[str]]] = []
         wanted, rows, since = max(limit, WINDOW_ROWS), 0, 0
-        for count, (latest, earliest, size) in enumerate(groups, 1):
-            del latest
+        for count, (_, earliest, size, _) in enumerate(groups, 1):
             since = earliest if rows == 0 else min(since, earliest)
             rows += size
             if rows >= wanted and count < len(groups):
-                windows.append(since)
+                files = {file: None for latest, _, _, file in groups if latest >= since}
+                windows.append((since, list(files)))
                 wanted *= 8
         return windows
 
-    def _row_groups(self, table: str) -> list[tuple[int, int, int]]:
-        """Return latest time, earliest time and rows of each row group of a table, latest first."""
+    def _row_groups(self, table: str) -> list[tuple[int, int, int, str]]:
+        """Return latest time, earliest time, rows and file of each row group, latest first."""
         known = self._groups.get(table)
         if known is None:
-            catalog = self._catalog
-            files = [str(self.home.archive / f) for f in catalog.files(table)] if catalog else []
+            files = self._files(table)
             known = []
             if files:
                 known = self._ask(
                     "SELECT CAST(stats_max_value AS BIGINT), CAST(stats_min_value AS BIGINT), "
-                    "row_group_num_rows FROM parquet_metadata(?) "
+                    "row_group_num_rows, file_name FROM parquet_metadata(?) "
                     "WHERE path_in_schema = ? AND stats_max_value IS NOT NULL ORDER BY 1 DESC",
                     [files, TIME_FIELD[table]],
                 )
             self._groups[table] = known
         return known
+
+    def _files(self, table: str) -> list[str]:
+        catalog = self._catalog
+        return [str(self.home.archive / f) for f in catalog.files(table)] if catalog else []
 
     def _select_wide(
         self, table: str, matching: str, parameters: list[Any], ordering: str
@@ -264,7 +293,7 @@ class DuckDBStore:
             return any_id
         if _RECORD_ID.fullmatch(any_id):
             # The id tells when it was made, so a few row groups have it if it is one of ours.
-            made_ns = int(any_id, 16) >> 23 << 20
+            made_ns = int(any_id, 16) >> 31 << 30
             near = self._find_by_id(any_id, (made_ns - _NEAR_NS, made_ns + _NEAR_NS))
             if near is not None:
                 return near
@@ -361,7 +390,17 @@ class DuckDBStore:
         with self._lock:
             self._connection.close()
 
-    def _ask(self, text: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def ask(self, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return what a statement of our own gives: SQL over the tables, never a user's text.
+
+        Raises:
+            StoreError: A part cannot be read, or DuckDB refuses the statement.
+        """
+        return self._ask(text, parameters)
+
+    def _ask(
+        self, text: str, parameters: Sequence[Any], *, attempts: int = _RETRIES
+    ) -> list[tuple[Any, ...]]:
         """Return what one of our own queries gives, as tuples.
 
         A part that was merged away meanwhile makes it look at the catalog again.
@@ -370,11 +409,11 @@ class DuckDBStore:
             StoreError: A part cannot be read, or DuckDB refuses the query.
         """
         with self._lock:
-            for attempt in range(_RETRIES):
+            for attempt in range(attempts):
                 try:
                     return self._connection.execute(text, list(parameters)).fetchall()
                 except self._duckdb.IOException as error:
-                    if attempt == _RETRIES - 1:
+                    if attempt == attempts - 1:
                         message = (
                             f"a part of the archive cannot be read: {error}; run `whence doctor`"
                         )
@@ -387,8 +426,11 @@ class DuckDBStore:
         return []
 
 
-WINDOW_ROWS = 2_000
-"""How many rows the first window for the latest rows spans at least."""
+WINDOW_ROWS = 256
+"""How many rows the first window for the latest rows spans at least.
+
+One file of very wide rows holds about as many, and each costs reading all of it.
+"""
 NARROW_TABLES = frozenset({"factors", "scores", "links", "annotations", "gaps"})
 """Tables without wide columns, for which fetching by key would cost more than it saves."""
 
@@ -397,27 +439,27 @@ def _never(_writer: str) -> bool:
     return False
 
 
-def view_statements(
-    files: Mapping[str, Sequence[str]], *, split_runs: bool, split_spans: bool
-) -> list[str]:
-    """Return the statements that define each table's view over archive and hot rows."""
-    statements: list[str] = []
-    for table in TABLES:
-        names = columns.column_list(table)
-        sources = [f"SELECT {names} FROM hot_{table}"]
-        if files[table]:
-            listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files[table])
-            archived = f"SELECT {names} FROM read_parquet([{listed}])"
-            if table == "runs" and split_runs:
-                archived += " WHERE id NOT IN (SELECT id FROM split_runs)"
-            elif table == "spans" and split_spans:
-                archived += (
-                    " a WHERE NOT EXISTS "
-                    "(SELECT 1 FROM split_spans s WHERE s.run = a.run AND s.id = a.id)"
-                )
-            sources.insert(0, archived)
-        statements.append(f"CREATE OR REPLACE VIEW {table} AS {' UNION ALL '.join(sources)}")
-    return statements
+def table_sql(table: str, files: Sequence[str], *, split: tuple[bool, bool]) -> str:
+    """Return the query that gives a table's rows from archive files and from what is hot.
+
+    Args:
+        table: The table.
+        files: Parquet files of it.
+        split: Whether there are runs, and spans, of which the archive has a part only.
+    """
+    names = columns.column_list(table)
+    hot = f"SELECT {names} FROM hot_{table}"
+    if not files:
+        return hot
+    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+    archived = f"SELECT {names} FROM read_parquet([{listed}])"
+    if table == "runs" and split[0]:
+        archived += " WHERE id NOT IN (SELECT id FROM split_runs)"
+    elif table == "spans" and split[1]:
+        archived += (
+            " a WHERE NOT EXISTS (SELECT 1 FROM split_spans s WHERE s.run = a.run AND s.id = a.id)"
+        )
+    return f"{archived} UNION ALL {hot}"
 
 
 def _measure_sql(measure: Measure, table: str, parameters: list[Any]) -> str:

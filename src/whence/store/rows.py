@@ -97,7 +97,7 @@ class RunRow(Row, frozen=True, kw_only=True, omit_defaults=True):
     tool_calls: int = 0
     """How many tool calls."""
     errors: int = 0
-    """How many spans, generations and tool calls ended in error."""
+    """How many generations and tool calls ended in error, and spans that hold no such call."""
     lost: int = 0
     """How many of its records are known to be lost."""
     input_tokens: int | None = None
