@@ -133,3 +133,14 @@ def test_a_run_without_its_start_is_still_a_tree(made):
 
     assert reader.run(RUN).to_text().startswith("run (no name)")
     assert "decided q: a" in reader.why(RUN).to_text()
+
+
+def test_a_run_that_was_killed_says_when_it_fell_silent(made):
+    """A run without an end names its last record's time and the process that was to end it."""
+    reader = made(
+        runs=[run_row(status="incomplete", environment={"pid": 42, "host": "box\x1b"})],
+        spans=[span_row("s1", status="incomplete")],
+    )
+    line = reader.run(RUN).to_text().splitlines()[1]
+    assert line.startswith("  it has no end; its last record is from ")
+    assert line.endswith("of process 42 on box\\x1b")

@@ -84,7 +84,7 @@ def _shown(value: object) -> str:  # noqa: PLR0911 - one return a kind of value
     if isinstance(value, int) and value.bit_length() > 10_000:  # noqa: PLR2004 - CPython refuses longer conversions
         return hex(value)
     if isinstance(value, (int, float)):
-        return number(value)
+        return repr(value)  # as it was recorded; figures of ours are rounded, by `number`
     if values.is_marker(value):
         return _marker(value)
     try:

@@ -30,6 +30,8 @@ def lines_of(tree: RunTree) -> list[str]:
         lines.append(f"  error {text.printable(_problem(run.error), _WIDTH)}")
     if run.lost:
         lines.append(f"  {run.lost:,} records are known to be lost")
+    if run.ended_ns is None and run.status in {"running", "incomplete"}:
+        lines.append(f"  {_no_end(tree)}")
     # What is still to be written, last first: a run may nest deeper than the stack.
     stack: list[tuple[int, SpanNode | r.PointRow]] = [
         (1, item) for item in reversed(_inside(tree.spans, tree.records))
@@ -43,6 +45,24 @@ def lines_of(tree: RunTree) -> list[str]:
         lines.append(indent + _span_line(item.row))
         stack.extend((depth + 1, inner) for inner in reversed(_inside(item.children, item.records)))
     return lines
+
+
+def _no_end(tree: RunTree) -> str:
+    """Say since when a run without an end is silent, and which process was to end it."""
+    run = tree.run
+    last_ns = run.started_ns
+    spans, records = list(tree.spans), list(tree.records)
+    while spans:
+        span = spans.pop()
+        last_ns = max(last_ns, span.row.started_ns, span.row.ended_ns or 0)
+        spans += span.children
+        records += span.records
+    last_ns = max([last_ns, *(record.ts_ns for record in records)])
+    where = run.environment or {}
+    pid, host = where.get("pid"), where.get("host")
+    process = "" if pid is None else f", of process {text.printable(pid, 20)}"
+    machine = "" if host is None else f" on {text.printable(host, 60)}"
+    return f"it has no end; its last record is from {text.moment(last_ns)}{process}{machine}"
 
 
 def _inside(spans: list[SpanNode], records: list[r.PointRow]) -> list[SpanNode | r.PointRow]:

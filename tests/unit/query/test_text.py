@@ -33,7 +33,8 @@ def test_what_is_printable_prints_on_one_line_and_fits(value, width):
         ("👩\u200d💻", "👩\u200d💻"),
         (None, "-"),
         (True, "yes"),
-        (1204, "1,204"),
+        (1204, "1204"),
+        (0.123456789, "0.123456789"),
         (math.nan, "nan"),
         (["a", 1], '["a",1]'),
         (

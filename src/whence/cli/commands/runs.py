@@ -19,6 +19,9 @@ them for the whole.
 """
 
 
+_STATUSES = ("running", "complete", "failed", "incomplete", "cancelled")
+
+
 @command("runs")
 @click.argument("written", required=False, default="", metavar="[FILTER]")
 @click.option("--project", metavar="NAME", help="Runs of this project.")
@@ -65,6 +68,9 @@ def runs(
     print_runs(page.items)
     if not page.items:
         output.note("no run satisfies this" if whole else "no runs yet")
+        if status is not None and status not in _STATUSES:
+            known = ", ".join(_STATUSES)
+            output.note(f"a run is {known}, unless its program set another word")
     _tell_next(page)
 
 

@@ -10,7 +10,14 @@ from whence.cli.common import choices, command, open_reader
 
 @command("show")
 @click.argument("any_id", metavar="ID")
-def show(any_id: str) -> None:
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=1_000,
+    show_default=True,
+    help="Most lines to show; 0 shows all. JSON is always whole.",
+)
+def show(any_id: str, *, limit: int) -> None:
     """Show one run as a tree.
 
     Spans inside spans, and in each what was recorded there, in order of time.
@@ -21,4 +28,8 @@ def show(any_id: str) -> None:
     if choices().json:
         output.print_json(tree.to_dict())
     else:
-        output.print_text(tree.to_text())
+        lines = tree.to_text().split("\n")
+        shown = lines[:limit] if limit else lines
+        output.print_text("\n".join(shown))
+        if len(shown) < len(lines):
+            output.note(f"{len(lines) - len(shown):,} more lines; --limit 0 shows all")
