@@ -54,3 +54,12 @@ def test_a_started_span_of_nothing_records_nothing(tmp_path: Path, enabled: bool
     assert not span
     with whence.open(tmp_path) as store:
         assert not store.spans().items
+
+
+def test_a_scope_says_what_it_is(tmp_path: Path) -> None:
+    """A run, a span and the no-op object name themselves in a debugger."""
+    whence.configure(tmp_path)
+    with whence.run("report") as run, whence.stage("collect") as stage:
+        assert repr(run) == f"<whence run 'report' {run.id} running>"
+        assert repr(stage) == f"<whence span 'collect' {stage.id} running>"
+    assert repr(whence.current_run()) == "<whence: nothing is recorded here>"

@@ -108,5 +108,8 @@ class NoOp:
     def __bool__(self) -> bool:
         return False
 
+    def __repr__(self) -> str:
+        return "<whence: nothing is recorded here>"
+
 
 NOOP = NoOp()

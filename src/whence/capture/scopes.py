@@ -66,6 +66,7 @@ class Scope(Verbs):
 
     recording = True
     status = "running"
+    id: str
     run_id: str
     span_id: str | None
     stage: str | None = None
@@ -76,6 +77,13 @@ class Scope(Verbs):
     _pid: int
     _started_mono_ns: int
     _user_status = ""
+
+    def __repr__(self) -> str:
+        return f"<whence {type(self).__name__.lower()} {self._title!r} {self.id} {self.status}>"
+
+    @property
+    def _title(self) -> str:
+        raise NotImplementedError
 
     @property
     def run(self) -> Run:
@@ -159,6 +167,10 @@ class Run(Scope):
         self._owner = self
         self._fields = fields
 
+    @property
+    def _title(self) -> str:
+        return self._fields.get("name", "")
+
     def __enter__(self) -> Self:
         self._outer = _scope()
         _make_current(self)
@@ -229,6 +241,10 @@ class Span(Scope):
         self.kind = kind if type(kind) is str else _text(kind)
         self._fields = fields
         self.id = self.span_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
+
+    @property
+    def _title(self) -> str:
+        return self.name
 
     @property
     def trace_id(self) -> str:
