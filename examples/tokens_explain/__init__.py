@@ -1,0 +1,1 @@
+"""Agents that explain a module's functions by the functions they call, every request tracked."""
