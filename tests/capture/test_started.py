@@ -44,6 +44,18 @@ def test_finish_says_which_exception_ended_it_and_counts_once(tmp_path: Path) ->
         assert row.error["message"] == "no such thing"
 
 
+def test_finish_takes_a_message_where_there_is_no_exception(tmp_path: Path) -> None:
+    """A failure that is only told has its message, and no stack of ours."""
+    whence.configure(tmp_path)
+    run = whence.run("handled").start()
+    whence.span("work").start(within=run).finish("the tool said no")
+    run.finish("the tool said no")
+    with whence.open(tmp_path) as store:
+        told = {"type": "error", "message": "the tool said no"}
+        assert [store.runs().items[0].error, store.spans().items[0].error] == [told, told]
+        assert store.runs().items[0].status == "failed"
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_started_span_of_nothing_records_nothing(tmp_path: Path, enabled: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Inside a no-op object everything is a no-op object."""

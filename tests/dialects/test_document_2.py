@@ -8,7 +8,6 @@ import re
 import documents
 import pytest
 
-from whence.capture.links import edges
 from whence.tokens import TokenManager
 
 DOCUMENT = documents.find_document(2)
@@ -60,12 +59,6 @@ QUERYING = """
   "task_type" => "analysis"
 }, agent)
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_links():
-    """Forget the links of other tests, whose requests have the same names."""
-    edges._later.clear()
 
 
 def as_python(elixir: str) -> dict:

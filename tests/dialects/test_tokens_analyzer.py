@@ -21,14 +21,6 @@ from whence.tokens import (
     TokenManager,
 )
 
-pytestmark = pytest.mark.usefixtures("_no_links")
-
-
-@pytest.fixture
-def _no_links():
-    """Forget the links of other tests, whose requests have the same names."""
-    edges._later.clear()
-
 
 def track(manager: TokenManager, request_id: str, parent=None, provenance=None, **fields) -> None:
     manager.handle_signal(

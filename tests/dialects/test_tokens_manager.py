@@ -22,19 +22,13 @@ from whence.record import codec
 from whence.record.link import Link
 from whence.tokens import Budget, ProvenanceRelationship, SignalError, SignalLinkError, TokenManager
 
-pytestmark = pytest.mark.usefixtures("recording", "_no_links")
+pytestmark = pytest.mark.usefixtures("recording")
 WHO = {
     "agent_id": "agent_1",
     "agent_type": "provider",
     "task_type": "code_generation",
     "intent": "implement_feature",
 }
-
-
-@pytest.fixture
-def _no_links():
-    """Forget the links of other tests, whose requests have the same names."""
-    edges._later.clear()
 
 
 def payload(request_id: str, parent: str | None = None, provenance=None, **fields) -> dict:

@@ -116,6 +116,6 @@ def test_dot_and_json_hold_whatever_ids_there_are(made):
     found = made(links=[link(evil, "b", kind='"kind\\"')]).lineage("b")
 
     dot = found.to_dot()
-    assert '"a\\"]; evil [label=\\"\\\\N\\\\x0a\\\\x1b"' in dot
+    assert '"a\\"]; evil [label=\\"\\\\N\\x0a\\x1b"' in dot
     assert dot.count("\n") == 7
     assert json.loads(json.dumps(found.to_dict()))["nodes"][1]["id"] == evil

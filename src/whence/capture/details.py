@@ -254,8 +254,14 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
     emit.write_shared(scope, _UPDATE, fields, now, shared)
 
 
+class ToldError(Exception):
+    """Stands for a failure of which the program told only a message."""
+
+
 def error(exception: BaseException) -> dict[str, Any]:
     """Return type, message and stack of an exception, bounded, without the values of variables."""
+    if type(exception) is ToldError:
+        return {"type": "error", "message": str(exception)[:4_000]}
     import traceback  # noqa: PLC0415 - most programs that record do not fail
 
     described = guard.describe(exception)

@@ -1,7 +1,8 @@
 """Refuses a declared link that would close a cycle, at the moment it is declared.
 
-The edges declared in this process are kept, up to a bound, and searched from the later end of a new
-edge. Cycles through edges of other processes are found when they are read, by `lineage`.
+The edges that this process declared in one home are kept, up to a bound, and searched from the
+later end of a new edge. Cycles through edges of other processes are found when they are read, by
+`lineage`.
 
 Source: requirement document 2 (self-edges and cycles are refused when a relationship is added).
 """
@@ -20,6 +21,7 @@ class Edges:
     """Edges of this process from earlier to later, for the cycle check."""
 
     def __init__(self) -> None:
+        self._home = ""
         self._later: dict[str, set[str]] = {}
         self._count = 0
         self._lock = threading.RLock()  # a finalizer may link while this thread does
@@ -31,8 +33,8 @@ class Edges:
         """
         self._lock = threading.RLock()
 
-    def add(self, earlier: str, later: str, kind: str) -> None:
-        """Remember an edge.
+    def add(self, earlier: str, later: str, kind: str, home: str) -> None:
+        """Remember an edge; those of another home are forgotten.
 
         Raises:
             LinkError: It would be a self-edge or close a cycle; then it is not remembered.
@@ -44,6 +46,9 @@ class Edges:
             )
             raise LinkError(message)
         with self._lock:
+            if home != self._home:
+                self._home = home
+                self._forget()
             if self._reaches(later, earlier):
                 message = (
                     f"the {kind} link from {earlier!r} to {later!r} would close a cycle: "
@@ -52,12 +57,15 @@ class Edges:
                 )
                 raise LinkError(message)
             if self._count >= MAX_EDGES:
-                self._later.clear()
-                self._count = 0
+                self._forget()
             targets = self._later.setdefault(earlier, set())
             if later not in targets:
                 targets.add(later)
                 self._count += 1
+
+    def _forget(self) -> None:
+        self._later.clear()
+        self._count = 0
 
     def _reaches(self, start: str, goal: str) -> bool:
         visited, stack = {start}, [start]

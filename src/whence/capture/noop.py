@@ -80,7 +80,7 @@ class NoOp:
         """Record nothing."""
         return self
 
-    def finish(self, error: BaseException | None = None) -> None:
+    def finish(self, error: BaseException | str | None = None) -> None:
         """Record nothing."""
 
     def __enter__(self) -> Self:

@@ -146,10 +146,11 @@ class Scope(Verbs):
             emit.failed(failure, self.run_id)
         return False
 
-    def finish(self, error: BaseException | None = None) -> None:
-        """End what `start` opened, with the exception that ended it if one did."""
+    def finish(self, error: BaseException | str | None = None) -> None:
+        """End what `start` opened, with the exception or the message of what went wrong, if any."""
         if self.status == "running":
-            self.__exit__(None if error is None else type(error), error, None)
+            failure = details.ToldError(error) if isinstance(error, str) else error
+            self.__exit__(None if failure is None else type(failure), failure, None)
 
     def _end(self, error: BaseException | None) -> None:
         raise NotImplementedError

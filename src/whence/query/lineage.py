@@ -103,12 +103,11 @@ class Lineage(msgspec.Struct, frozen=True):
         lines = ["digraph lineage {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];']
         for node in self.nodes:
             more = ", style=bold" if node.id == self.id else "" if node.table else ", style=dashed"
-            lines.append(f"  {_dot(node.id)} [label={_dot(node.label)}{more}];")
+            lines.append(f"  {text.dot_id(node.id)} [label={_dot(node.label)}{more}];")
         for edge in self.edges:
             more = ", style=dashed" if edge.inferred else ""
-            lines.append(
-                f"  {_dot(edge.source)} -> {_dot(edge.target)} [label={_dot(edge.kind)}{more}];"
-            )
+            ends = f"{text.dot_id(edge.source)} -> {text.dot_id(edge.target)}"
+            lines.append(f"  {ends} [label={_dot(edge.kind)}{more}];")
         return "\n".join([*lines, "}"]) + "\n"
 
     def to_text(self) -> str:
@@ -372,7 +371,7 @@ def _rings(edges: Iterable[Edge]) -> list[list[str]]:
 
 
 def _dot(value: str) -> str:
-    r"""Return a text as a quoted Graphviz id.
+    r"""Return a text as a quoted Graphviz label.
 
     A backslash is doubled, since Graphviz reads escapes such as `\N` in labels, and nothing that
     does not print is left.

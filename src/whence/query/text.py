@@ -58,6 +58,19 @@ def printable(value: object, width: int | None = None) -> str:
     return text if width is None else cut(text, width)
 
 
+def dot_id(name: str) -> str:
+    r"""Return a name as a quoted Graphviz id, each name as another one.
+
+    Graphviz reads `\"` in a quoted text as a quote and keeps a doubled backslash apart from a
+    single one. A backslash of the name's own is doubled; one before `x`, `u` or `U` is an escape of
+    ours for what does not print.
+    """
+    return '"' + "".join(_DOT_ESCAPES.get(char) or escaped(char) for char in name) + '"'
+
+
+_DOT_ESCAPES = {"\\": "\\\\", '"': '\\"'}
+
+
 def escaped(text: str) -> str:
     """Return `text` with an escape for each character that does not print, spaces as they are."""
     if text.isprintable():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from whence.query import text
+from whence.query.text import dot_id as quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,15 +47,3 @@ def render(edges: Iterable[tuple[str, str, str]]) -> str:
             "}",
         ]
     )
-
-
-def quoted(name: str) -> str:
-    r"""Return a name as a quoted Graphviz id, each name as another one.
-
-    A backslash before `x`, `u` or `U` is an escape of ours, which Graphviz keeps; a backslash of
-    the name's own is doubled.
-    """
-    return '"' + "".join(_ESCAPES.get(char) or text.escaped(char) for char in name) + '"'
-
-
-_ESCAPES = {"\\": "\\\\", '"': '\\"'}
