@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from benchmarks import archive, capture, imports, log, loop, query, tables
+from benchmarks import archive, capture, imports, ingest, log, loop, query, tables
 from benchmarks.harness import ROOT, Bench, Load, Machine, load, machine
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "capture": capture,
     "log": log,
     "loop": loop,
+    "ingest": ingest,
     "archive": archive,
     "query": query,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmarks import archive, capture, imports, log, loop, query
+from benchmarks import archive, capture, imports, ingest, log, loop, query
 
 Cells = Sequence[Any]
 
@@ -221,6 +221,29 @@ def _loop(figures: loop.Figures) -> str:
     return table(title, header, rows)
 
 
+def _ingest(figures: ingest.Figures) -> str:
+    limit = figures.ways[0].spans_a_second.median
+    rows = [
+        (
+            way.name,
+            round(way.spans_a_second.median),
+            round(way.spans_a_second.least),
+            round(way.spans_a_second.most),
+            _times(limit, way.spans_a_second.median),
+            way.kept or None,
+        )
+        for way in figures.ways
+    ]
+    header = ("way in", "spans/s", "least", "most", "of the limit", "kept")
+    sent = figures.request_bytes / figures.spans
+    stored = figures.log_bytes / figures.spans
+    title = (
+        f"{figures.spans:,} spans of OpenTelemetry, {sent:,.0f} B each as sent, "
+        f"{stored:,.0f} B in the log"
+    )
+    return table(title, header, rows)
+
+
 _SHOW: dict[type, Any] = {
     capture.Figures: _capture,
     imports.Figures: _imports,
@@ -228,4 +251,5 @@ _SHOW: dict[type, Any] = {
     archive.Figures: _archive,
     query.Figures: _query,
     loop.Figures: _loop,
+    ingest.Figures: _ingest,
 }

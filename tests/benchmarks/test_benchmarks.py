@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from benchmarks import __main__ as program
-from benchmarks import archive, capture, homes, imports, log, loop, query, tables, workload
+from benchmarks import (
+    archive,
+    capture,
+    homes,
+    imports,
+    ingest,
+    log,
+    loop,
+    query,
+    tables,
+    workload,
+)
 from benchmarks.harness import ROOT, Bench
 
 import whence
@@ -121,6 +132,14 @@ def test_a_resent_history_is_read_back_whole(bench: Bench) -> None:
     assert found.whole
     assert found.log_bytes < found.sent_bytes
     assert "history B" in tables.show(loop.Figures(loop.TINY, [found]))
+
+
+def test_what_is_sent_is_kept_whichever_way_it_came(bench: Bench) -> None:
+    """Every span of every request is in the home, written directly or over HTTP."""
+    figures = ingest.measure(bench, ingest.TINY)
+    assert [way.kept for way in figures.ways] == [0, figures.spans, figures.spans]
+    assert figures.spans == 13 * workload.RECORDS_PER_RUN
+    assert "decode and write" in tables.show(figures)
 
 
 def test_the_program_prints_a_table_and_keeps_the_figures(

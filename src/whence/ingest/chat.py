@@ -1,0 +1,139 @@
+"""A conversation in the form of chat messages becomes turns, model calls and tool calls.
+
+Comes in: a list of messages with `role`, `content`, `tool_calls` and `tool_call_id`. Goes out:
+records. A message of the user begins a turn, each message of the assistant is a model call that got
+all messages before it, and a tool call has the next message with its id as its answer. What the
+user says after the last answer goes into an event, since no call got it.
+
+Source: OpenAI chat completions.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from whence.ingest import loose
+from whence.ingest.reading import json_of
+from whence.ingest.timeline import NO_ANSWER
+from whence.record.event import Event
+from whence.record.generation import Generation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from whence.ingest.loose import Fields
+    from whence.ingest.timeline import Timeline
+    from whence.record.base import Record
+
+
+class Chat:
+    """The conversation of one run, while it is read.
+
+    Args:
+        line: The ids and times of the run.
+        error_of: Returns what went wrong according to a tool's answer; None if nothing did.
+    """
+
+    def __init__(self, line: Timeline, error_of: Callable[[Any], Fields | None]) -> None:
+        self.called: dict[str, None] = {}
+        """The tools that were called, in order, each once."""
+        self._line = line
+        self._error_of = error_of
+        self._turns = 0
+        self._turn: str | None = None
+        self._answer: Any = None
+        self._given: set[int] = set()
+
+    def read(self, messages: Any) -> Iterator[Record]:
+        """Yield the records of a conversation; what is no message is passed over."""
+        said = loose.mappings(messages)
+        answers = _answers(said)
+        heard = 0
+        for number, message in enumerate(said):
+            role = message.get("role")
+            if role == "user":
+                yield from self._begin(message, number)
+            elif role == "assistant":
+                yield from self._call(said[:number], message, number)
+                yield from self._tools(message, number, answers)
+                heard = number + 1
+            elif role == "tool" and number not in self._given:
+                yield from self._orphan(message, number)
+        unheard = [n for n in range(heard, len(said)) if said[n].get("role") == "user"]
+        for number in unheard:
+            content = said[number].get("content")
+            message = f"the user said: {content}" if isinstance(content, str) else "the user spoke"
+            point = self._line.point("said", number, span=self._turn)
+            yield Event(**point, message=message, data={"message": said[number]})
+        yield from self._end()
+
+    def _begin(self, message: Fields, number: int) -> Iterator[Record]:
+        yield from self._end()
+        self._turns += 1
+        self._turn = self._line.id("turn", number)
+        yield self._line.opened(
+            self._turn, f"turn {self._turns}", "step", input=message.get("content")
+        )
+
+    def _end(self) -> Iterator[Record]:
+        if self._turn is not None:
+            yield self._line.closed(self._turn, output=self._answer)
+        self._turn, self._answer = None, None
+
+    def _call(self, heard: list[Fields], message: Fields, number: int) -> Iterator[Record]:
+        point = self._line.point("call", number, span=self._turn)
+        self._answer = message.get("content")
+        yield Generation(**point, operation="chat", messages=list(heard), output=message)
+
+    def _tools(
+        self, message: Fields, number: int, answers: dict[str, deque[tuple[int, Any]]]
+    ) -> Iterator[Record]:
+        for place, call in enumerate(loose.mappings(message.get("tool_calls"))):
+            function = loose.mapping(call.get("function"))
+            tool = loose.name(function.get("name")) or "a tool"
+            self.called[tool] = None
+            waiting = answers.get(loose.name(call.get("id")) or "", deque())
+            while waiting and waiting[0][0] < number:
+                waiting.popleft()
+            content, fields = None, {"status": NO_ANSWER}
+            if waiting:
+                given, content = waiting.popleft()
+                self._given.add(given)
+                fields = {}
+            yield from self._line.tool(
+                "tool",
+                number,
+                place,
+                name=tool,
+                parent=self._turn,
+                error=self._error_of(content),
+                input=json_of(function.get("arguments")),
+                output=content,
+                attributes={"tool_call_id": call["id"]} if "id" in call else None,
+                **fields,
+            )
+
+    def _orphan(self, message: Fields, number: int) -> Iterator[Record]:
+        """Yield the call of an answer whose question is not there."""
+        tool = loose.name(message.get("name")) or "a tool"
+        self.called[tool] = None
+        content = message.get("content")
+        yield from self._line.tool(
+            "tool",
+            number,
+            name=tool,
+            parent=self._turn,
+            error=self._error_of(content),
+            output=content,
+        )
+
+
+def _answers(said: list[Fields]) -> dict[str, deque[tuple[int, Any]]]:
+    """Return place and content of the answers of tools, by the id of their call, in order."""
+    found: dict[str, deque[tuple[int, Any]]] = {}
+    for number, message in enumerate(said):
+        key = loose.name(message.get("tool_call_id"))
+        if key is not None and message.get("role") == "tool":
+            found.setdefault(key, deque()).append((number, message.get("content")))
+    return found

@@ -1,0 +1,101 @@
+"""The formats that can be imported, one line each, in the order in which they are asked.
+
+Comes in: a source, or a name. Goes out: the module that reads it. A module is imported when its
+format is asked for the first time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Protocol, cast
+
+import msgspec
+
+from whence.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from whence.ingest.base import Known, Skipped, Source
+    from whence.record.base import Record
+
+
+class Reader(Protocol):
+    """What a format module has; see `whence.ingest.base`."""
+
+    def detect(self, source: Source) -> bool:
+        """Return whether a source looks like this format."""
+        ...
+
+    def read(self, source: Source, known: Known) -> Iterator[Record | Skipped]:
+        """Yield the records of a source, and what was left out."""
+        ...
+
+
+class Format(msgspec.Struct, frozen=True):
+    """One format."""
+
+    name: str
+    """What it is called after `--as` and in reports."""
+    module: str
+    """The module that reads it."""
+    title: str
+    """What it is, for people."""
+    is_folder: bool = False
+    """Whether its sources are folders rather than files."""
+
+    @property
+    def reader(self) -> Reader:
+        """The module, imported."""
+        return cast("Reader", importlib.import_module(self.module))
+
+
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "otlp",
+        "whence.ingest.otlp",
+        "OpenTelemetry traces and logs: OTLP requests, JSON or protobuf",
+    ),
+    Format(
+        "otel-sdk",
+        "whence.ingest.otel_sdk",
+        "spans as an OpenTelemetry SDK prints them, any-agent traces",
+    ),
+    Format(
+        "research-trace",
+        "whence.ingest.research_trace",
+        "research traces, `_traces/trc_….json`",
+    ),
+    Format("tau-bench", "whence.ingest.tau_bench", "tau-bench results, a list of trials"),
+    Format(
+        "swe-agent", "whence.ingest.swe_agent", "SWE-agent and mini-swe-agent trajectories, `.traj`"
+    ),
+    Format("moatless", "whence.ingest.moatless", "moatless-tools trajectories"),
+    Format("openhands", "whence.ingest.openhands", "OpenHands runs and event lists"),
+    Format(
+        "who-and-when", "whence.ingest.who_and_when", "Who&When, failed runs with their mistake"
+    ),
+)
+"""The formats. The first that recognizes a source reads it."""
+
+
+def get_format(name: str) -> Format:
+    """Return the format of that name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    for known in FORMATS:
+        if known.name == name:
+            return known
+    names = ", ".join(known.name for known in FORMATS)
+    raise ConfigError(f"there is no format {name!r}; known are {names}")
+
+
+def find_format(source: Source) -> Format | None:
+    """Return the format that recognizes a source, or None."""
+    is_folder = source.is_folder
+    for known in FORMATS:
+        if known.is_folder == is_folder and known.reader.detect(source):
+            return known
+    return None

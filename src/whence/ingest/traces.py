@@ -1,0 +1,248 @@
+"""Spans and log records of OpenTelemetry become the records of runs: a trace is a run.
+
+Comes in: spans, in any order, a trace spread over many requests, spans sent twice, parents that
+come late or never. Goes out: records. A run begins and ends with its root span; a trace whose root
+did not come by the end of the import, or for a while, begins and ends with what is topmost in it.
+
+A model call counts once: `same_call` tells a span that states a call again from one of its own.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from whence import _clock
+from whence.ingest import keys, reading, same_call, semconv, spans
+from whence.ingest.evidence import text_of
+from whence.ingest.otel import STATUS_ERROR, SpanIn
+from whence.record.run import RunEnded, RunStarted, Update
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from whence.ingest.base import Known
+    from whence.ingest.reading import Reading
+    from whence.record.base import Record
+
+WINDOW_SPANS = 10_000
+"""How many spans are put in order at once."""
+MAX_ROOTLESS = 100_000
+"""How many spans of traces without a root are remembered, at about 400 bytes each."""
+_NEVER_NS = 2**64
+_FIELDS_BY_NAME = {
+    name: (field, rank)
+    for field, names in semconv.RUN_FIELDS.items()
+    for rank, name in enumerate(names)
+}
+
+
+_Top = tuple[int, int, str, str, str | None, str | None, dict[str, Any]]
+"""A span that is topmost as long as its parent does not come.
+
+When it began and ended, its parent, its name, what it is, what its error says (None if it has
+none), and its resource. A tuple, since one is made for every span.
+"""
+
+
+class _Rootless(msgspec.Struct):
+    """A trace whose root has not come."""
+
+    tops: dict[str, _Top] = {}
+    touched_ns: int = 0
+
+
+_TOLD = frozenset(_FIELDS_BY_NAME)
+
+
+class Traces:
+    """What one import has seen of its traces.
+
+    Args:
+        known: What the home holds already.
+    """
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._rootless: dict[str, _Rootless] = {}
+        self._rooted: dict[str, None] = {}
+        self._remembered = 0
+
+    def records_of(self, given: Iterable[SpanIn]) -> Iterator[Record]:
+        """Yield the records of spans.
+
+        They are taken from the inside out as far as they lie together, since the innermost of
+        several spans that state one call knows most about it.
+        """
+        rest = iter(given)
+        while window := list(islice(rest, WINDOW_SPANS)):
+            if len(window) > 1:
+                window.sort(key=_innermost_first)
+            for span in window:
+                yield from self._of_span(span)
+
+    def _of_span(self, span: SpanIn) -> list[Record]:
+        shape = self._known.run(span.trace)
+        read = reading.read(span.attributes)
+        made: list[Record] = []
+        told = {} if _TOLD.isdisjoint(span.attributes) else _told(span)
+        if not span.parent:
+            made += self._of_root(span, read, told)
+        else:
+            self._note_top(span, read)
+            if told:
+                made += _updates(span, told)
+        stated_in = None
+        if read.what in semconv.CALLS:
+            stated_in = same_call.find(span, read, shape)
+        made += spans.records_of(span, read, stated_in)
+        if span.ended_ns and span.span in shape.spans and spans.running_id(span) in shape.keys:
+            made.append(
+                Update(
+                    ts=_clock.format_ns(span.ended_ns),
+                    run=span.trace,
+                    span=span.span,
+                    id=keys.record_id(span.trace, span.span, "completed"),
+                    attributes=span.attributes or None,
+                )
+            )
+        return made
+
+    def _of_root(self, span: SpanIn, read: Reading, told: dict[str, str]) -> Iterator[Record]:
+        waiting = self._rootless.pop(span.trace, None)
+        if waiting is not None:
+            self._remembered -= len(waiting.tops)
+        self._rooted[span.trace] = None
+        if len(self._rooted) > MAX_ROOTLESS:
+            del self._rooted[next(iter(self._rooted))]
+        tags = span.attributes.get("tag.tags")
+        yield RunStarted(
+            ts=_clock.format_ns(span.begun_ns),
+            run=span.trace,
+            name=span.name,
+            run_kind=semconv.SPAN_KIND.get(read.what or ""),
+            project=_project(span.origin.resource),
+            tags=[str(tag) for tag in tags] if isinstance(tags, list) and tags else None,  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+            environment=span.origin.resource or None,
+            session=told.get("session"),
+            conversation=told.get("conversation"),
+            user=told.get("user"),
+            workflow=told.get("workflow"),
+        )
+        if told:  # once more with the last word, for a span below it may have said otherwise
+            yield Update(
+                ts=_clock.format_ns(span.ended_ns or span.begun_ns),
+                run=span.trace,
+                id=keys.record_id(span.trace, "fields of the root"),
+                fields=dict(told),
+            )
+        if span.ended_ns:
+            error = spans.error_of(span, read.fields) if span.status == STATUS_ERROR else None
+            yield _ended(span.trace, span.begun_ns, span.ended_ns, error)
+
+    def _note_top(self, span: SpanIn, read: Reading) -> None:
+        """Remember a span that may turn out to be topmost."""
+        trace = span.trace
+        if trace in self._rooted:
+            return
+        waiting = self._rootless.get(trace)
+        if waiting is None:
+            waiting = self._rootless[trace] = _Rootless()
+        waiting.touched_ns = _clock.mono_ns()
+        waiting.tops[span.span] = (
+            span.begun_ns,
+            span.ended_ns,
+            span.parent,
+            span.name,
+            read.what,
+            span.message if span.status == STATUS_ERROR else None,
+            span.origin.resource,
+        )
+        self._remembered += 1
+        if self._remembered > MAX_ROOTLESS:
+            oldest = self._rootless.pop(next(iter(self._rootless)))
+            self._remembered -= len(oldest.tops)
+
+    def settle(self, idle_ns: int = 0) -> Iterator[Record]:
+        """Yield start and end of the runs whose root did not come.
+
+        Args:
+            idle_ns: Only of those that gained nothing for so long.
+        """
+        now_ns = _clock.mono_ns()
+        for run, waiting in list(self._rootless.items()):
+            if now_ns - waiting.touched_ns < idle_ns:
+                continue
+            del self._rootless[run]
+            self._remembered -= len(waiting.tops)
+            yield from self._settled(run, waiting.tops)
+
+    def _settled(self, run: str, noted: dict[str, _Top]) -> Iterator[Record]:
+        shape = self._known.run(run)
+        if shape.has_root:  # it came with an earlier import
+            return
+        tops = [top for top in noted.values() if top[2] not in shape.spans]
+        if not tops:  # parents in a ring
+            tops = list(noted.values())
+        begun_ns, _, parent, name, what, _, resource = min(tops, key=lambda top: top[:4])
+        ended_ns = max(top[1] for top in noted.values())
+        yield RunStarted(
+            ts=_clock.format_ns(begun_ns),
+            run=run,
+            name=name,
+            run_kind=semconv.SPAN_KIND.get(what or ""),
+            project=_project(resource),
+            attributes={"otel.missing_parent": parent},
+            environment=resource or None,
+        )
+        ended = _clock.format_ns(ended_ns)
+        if ended_ns and (ended > shape.ended or keys.RUN_ENDED + ended in shape.keys):
+            message = next((top[5] for top in tops if top[5] is not None), None)
+            error = None if message is None else {"type": "error", "message": message}
+            yield _ended(run, begun_ns, ended_ns, error)
+
+
+def _innermost_first(span: SpanIn) -> tuple[int, int]:
+    return (span.ended_ns or _NEVER_NS, -span.begun_ns)
+
+
+def _ended(run: str, begun_ns: int, ended_ns: int, error: dict[str, Any] | None) -> RunEnded:
+    return RunEnded(
+        ts=_clock.format_ns(ended_ns),
+        run=run,
+        status="failed" if error else "complete",
+        duration_ns=spans.duration_of(begun_ns, ended_ns),
+        error=error,
+    )
+
+
+def _project(resource: dict[str, Any]) -> str | None:
+    for name in semconv.PROJECT:
+        project = resource.get(name)
+        if isinstance(project, str) and project and not project.startswith("unknown_service"):
+            return project
+    return None
+
+
+def _told(span: SpanIn) -> dict[str, str]:
+    """Return what a span says about its run as a whole."""
+    found: dict[str, tuple[int, str]] = {}
+    for name in _FIELDS_BY_NAME.keys() & span.attributes.keys():
+        field, rank = _FIELDS_BY_NAME[name]
+        text = text_of(span.attributes[name])
+        if text is not None and (field not in found or rank < found[field][0]):
+            found[field] = (rank, text)
+    return {field: text for field, (_, text) in found.items()}
+
+
+def _updates(span: SpanIn, told: dict[str, str]) -> Iterator[Update]:
+    """Yield what a span below the root says about the run; of several the first counts."""
+    for field, text in told.items():
+        yield Update(
+            ts=_clock.format_ns(span.begun_ns),
+            run=span.trace,
+            id=keys.record_id(span.trace, "field", field),
+            fields={field: text},
+        )
