@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 
+from whence.capture import state
 from whence.errors import LinkError
 
 MAX_EDGES = 200_000
@@ -80,6 +81,16 @@ class Edges:
 
 
 edges = Edges()
+
+
+def declare(earlier: str, later: str, kind: str) -> None:
+    """Remember an edge of the current home.
+
+    Raises:
+        LinkError: It would be a self-edge or close a cycle.
+    """
+    edges.add(earlier, later, kind, str(state.current.load().home))
+
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=edges.release)

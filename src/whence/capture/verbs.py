@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from whence import _clock, _ids
-from whence.capture import details, emit, state, values
+from whence.capture import details, emit, values
 from whence.capture.emit import never_raises
 from whence.record.decision import Decision, Factor
 from whence.record.event import Event
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _wall = _clock.wall_ns
 _write = emit.write
-_current = state.current
 _put = emit.put_blob
 _clean = values.clean
 _text = values.text
@@ -310,11 +309,11 @@ class Verbs:
             LinkError: The edge points from a thing to itself, or the links of this process would
                 form a cycle.
         """
-        from whence.capture.links import edges  # noqa: PLC0415 - most programs declare no links
+        from whence.capture.links import declare  # noqa: PLC0415 - most programs declare no links
 
         earlier = details.id_of(source) if source is not None else self.span_id or self.run_id
         later = details.id_of(target)
-        edges.add(earlier, later, _text(kind), str(_current.load().home))
+        declare(earlier, later, _text(kind))
         now = _wall()
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         line = _LINK.line(

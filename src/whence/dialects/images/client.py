@@ -30,7 +30,6 @@ from whence.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from whence.dialects.images.requests import GenerationContext, GenerationRequest
 
@@ -59,12 +58,7 @@ class ProvenanceImageClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:

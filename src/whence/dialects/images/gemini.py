@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,6 +23,7 @@ from whence.capture import guard
 from whence.capture.api import current_span
 from whence.dialects.images import geminibody
 from whence.dialects.images.requests import DEFAULT_MODEL, GenerationResponse
+from whence.dialects.shared.closing import AsyncClosing
 from whence.errors import (
     ConfigError,
     ImageApiError,
@@ -33,7 +34,6 @@ from whence.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from whence.dialects.images.requests import GenerationRequest
 
@@ -47,7 +47,7 @@ _SECONDS = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]+)?)s?\s*")
 _MAX_SEED = 2**31 - 1
 
 
-class GeminiImageClient:
+class GeminiImageClient(AsyncClosing):
     """Generates images with the Gemini API, or with Vertex AI where google-genai is set to it.
 
     Every attempt has a connection of its own, so a client may be used from one event loop after
@@ -86,17 +86,6 @@ class GeminiImageClient:
         self._own = client is None
         self._client = client if client is not None else _made_client(api_key, base_url)
         self._errors = _extras.require("google.genai.errors", "gemini", "generating images")
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close what google-genai holds, unless the client was given."""

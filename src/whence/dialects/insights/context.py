@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from whence import _ids
 from whence.capture import api, details, values
@@ -18,8 +18,6 @@ from whence.capture.noop import NOOP, NoOp
 from whence.dialects.insights.words import RUN_KIND, word
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from whence.capture.scopes import Run, Span
 
 DIALECT = "insights"
@@ -81,27 +79,16 @@ class ProvenanceContext:
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> Literal[False]:
+    def __exit__(self, _kind: object, error: BaseException | None, _stack: object) -> None:
         try:
             while self._steps:
                 self._steps.pop()[0].finish(error)
             self._write_output()
         finally:
-            self.run.__exit__(kind, error, stack)
-        return False
+            self.run.__exit__(None, error, None)  # not `finish`: a muted run has a place to leave
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> Literal[False]:
-        return self.__exit__(kind, error, stack)
+    async def __aexit__(self, kind: object, error: BaseException | None, stack: object) -> None:
+        self.__exit__(kind, error, stack)
 
     def add_data_source(  # noqa: PLR0917 - the signature of document 1
         self,

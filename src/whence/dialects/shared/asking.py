@@ -56,10 +56,16 @@ def iter_rows(
 def rows_with(
     reader: Reader, table: str, field: str, values: Iterable[str], where: Predicate = ALWAYS
 ) -> list[Any]:
-    """Return rows of `table` whose `field` is one of `values`, which may be many."""
-    wanted = list(dict.fromkeys(values))
+    """Return rows of `table` whose `field` is one of `values`, which may be many.
+
+    Ids are in the order of time, like the parts of a store: beginning and end of each stretch are
+    named as well, so that only the parts between them are looked at.
+    """
+    wanted = sorted(set(values))
     found: list[Any] = []
     for start in range(0, len(wanted), _IDS_AT_ONCE):
-        chosen = In(FieldRef(field), tuple(wanted[start : start + _IDS_AT_ONCE]))
-        found += rows(reader, table, And((chosen, where)))
+        chosen = wanted[start : start + _IDS_AT_ONCE]
+        ref = FieldRef(field)
+        between = Compare(ref, ">=", chosen[0]), Compare(ref, "<=", chosen[-1])
+        found += rows(reader, table, And((*between, In(ref, tuple(chosen)), where)))
     return found

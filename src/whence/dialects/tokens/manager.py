@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from whence.capture import guard, state
 from whence.capture.context import current_scope
-from whence.capture.links import edges as process_edges
+from whence.capture.links import declare
 from whence.capture.noop import NoOp
 from whence.dialects.shared import home
 from whence.dialects.tokens import answers, numbers, recording, rows, signals
@@ -183,7 +183,7 @@ class TokenManager:
             self.graph.admit(relationship)
             if _is_recording():
                 # What other managers and runs of this process declared counts too.
-                process_edges.add(
+                declare(
                     relationship.source_request_id,
                     relationship.target_request_id,
                     relationship.relationship_type,
