@@ -197,7 +197,7 @@ def _remove(home: Home, chosen: Plan, digests: list[str], blob_bytes: int, now_n
     it is tried again when there is room.
     """
     event = _event(chosen, digests, blob_bytes, now_ns)
-    recorded = _record(home, event, now_ns)
+    recorded = record_event(home, event, now_ns)
     for name in map(segment.parse_name, chosen.segments):
         if name is not None:
             name.path_in(home).unlink(missing_ok=True)
@@ -205,11 +205,12 @@ def _remove(home: Home, chosen: Plan, digests: list[str], blob_bytes: int, now_n
         folder = home.log / day.day
         if not any(folder.iterdir()):
             folder.rmdir()
-    _remove_blobs(home, digests)
-    return recorded or _record(home, event, now_ns)
+    remove_blobs(home, digests)
+    return recorded or record_event(home, event, now_ns)
 
 
-def _record(home: Home, event: bytes, now_ns: int) -> bool:
+def record_event(home: Home, event: bytes, now_ns: int) -> bool:
+    """Return whether an encoded event is in the log, on the disk, after writing it there."""
     writer = Writer(home, durability="record")
     try:
         return writer.append(event, now_ns, "") != NOT_WRITTEN
@@ -254,8 +255,8 @@ def _unwanted_blobs(home: Home, chosen: Plan) -> tuple[list[str], int]:
     paths = [
         name.path_in(home) for name in map(segment.parse_name, chosen.segments) if name is not None
     ]
-    released = _digests_in(paths)
-    wanted = _digests_in(
+    released = digests_in(paths)
+    wanted = digests_in(
         name.path_in(home) for name in segment.iter_all(home) if str(name) not in going
     )
     cutoff_ns = _clock.parse_ns(f"{chosen.cutoff}T00:00:00Z")
@@ -271,7 +272,7 @@ def _unwanted_blobs(home: Home, chosen: Plan) -> tuple[list[str], int]:
     return unwanted, size
 
 
-def _remove_blobs(home: Home, digests: list[str]) -> None:
+def remove_blobs(home: Home, digests: list[str]) -> None:
     """Remove blobs, except those that a live writer has come to refer to meanwhile.
 
     A writer keeps the same bytes once: it may have found a blob in place just before we removed it.
@@ -286,7 +287,7 @@ def _remove_blobs(home: Home, digests: list[str]) -> None:
     live = [path for name in segment.iter_all(home) if segment.is_live(path := name.path_in(home))]
     if aside and live:
         time.sleep(SETTLE_S)
-    wanted = _digests_in(live) if aside else set[str]()
+    wanted = digests_in(live) if aside else set[str]()
     for digest, path in aside.items():
         beside = path.with_name(digest + _ASIDE)
         if digest in wanted:
@@ -295,7 +296,7 @@ def _remove_blobs(home: Home, digests: list[str]) -> None:
             beside.unlink()
 
 
-def _digests_in(paths: Iterable[Path]) -> set[str]:
+def digests_in(paths: Iterable[Path]) -> set[str]:
     """Return everything in the files that may be the digest of a blob."""
     found: set[str] = set()
     for path in paths:
