@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import whence
 from python_reference import retrieval
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ _FULL_DENSITY = 0.15
 """Share of key terms among the words of a section that is about nothing else."""
 _MAX_KEPT = 8
 _HAIR = 0.05
+_TWIN_OPTIONS = [
+    {"name": "drop"},
+    {"name": "keep", "reason_rejected": "the same words would speak for a claim twice"},
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,10 @@ def judge(
         )
         verdicts.append(Candidate(section, scores, composite, not objection, reason))
         seen.setdefault(section.digest, section.id)
+    # What retrofitting a component costs: it finds the stage it is called in for itself, and where
+    # nothing is recorded both lines do nothing.
+    told = {"options": _TWIN_OPTIONS, "inputs": {"texts": len(seen), "sections": len(verdicts)}}
+    whence.current_span().decide("twins", "drop", why="a text is evidence once", **told)
     return verdicts
 
 
