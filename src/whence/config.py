@@ -4,6 +4,9 @@ WHENCE_HOME              the home folder; `.whence` in the working directory if 
 WHENCE_DISABLED          `1`, `true`, `yes` or `on` records nothing
 WHENCE_DURABILITY        `process`, `group` or `record`
 WHENCE_COMPACT_AT_EXIT   `0` leaves archiving to the readers, however much was recorded
+WHENCE_PRICES            a price book, which holds before the one of the home
+WHENCE_RUN               the run that a program belongs to, as `traceparent` gives it; `whence run`
+                         sets it
 """
 
 from __future__ import annotations
@@ -79,6 +82,28 @@ def check_durability(value: str) -> Durability:
         message = f"durability is {value!r}; it has to be one of {', '.join(DURABILITIES)}"
         raise ConfigError(message)
     return value
+
+
+def price_book(chosen: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return the path of the price book that was named; None if none was."""
+    from pathlib import Path  # noqa: PLC0415 - importing whence has to be quick
+
+    named = chosen if chosen is not None else os.environ.get("WHENCE_PRICES") or None
+    return None if named is None else Path(named).expanduser()
+
+
+def inherited_run() -> str | None:
+    """Return the traceparent of the run that this program was started in; None if in none."""
+    return os.environ.get("WHENCE_RUN") or None
+
+
+def for_child(settings: Settings, run: str) -> dict[str, str]:
+    """Return the variables with which a program records where this one does, in the run `run`."""
+    return {
+        "WHENCE_HOME": str(settings.home),
+        "WHENCE_DURABILITY": settings.durability,
+        "WHENCE_RUN": run,
+    }
 
 
 def _is_true(name: str, *, unset: bool = False) -> bool:

@@ -12,6 +12,7 @@ import sys
 import threading
 import uuid
 from collections import OrderedDict, UserDict, deque
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -560,3 +561,20 @@ def test_any_data_comes_back_whole(value, tmp_path_factory):
     line = codec.encode_json(settle(clean([value], put), put))
 
     assert same(read_back(codec.decode_json(line), home), [value])
+
+
+def test_a_usage_object_with_attributes_is_understood(tmp_path):
+    """What a client library hands out need be no mapping."""
+    whence.configure(tmp_path)
+    details = SimpleNamespace(cached_tokens=3)
+    with whence.run("calls") as run:
+        run.record_generation(
+            model="m",
+            usage=SimpleNamespace(
+                prompt_tokens=10, completion_tokens=5, prompt_tokens_details=details
+            ),
+        )
+    with whence.open(tmp_path) as store:
+        usage = store.generations().items[0].usage
+        assert (usage.input_uncached, usage.cache_read, usage.output_visible) == (7, 3, 5)
+        assert usage.stated["prompt_tokens_details"] == {"cached_tokens": 3}

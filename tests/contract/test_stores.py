@@ -27,7 +27,7 @@ from whence.store.base import Measure, Order, Store, key_of
 from whence.store.compactor import compact, rebuild
 from whence.store.duckdb import DuckDBStore
 from whence.store.memory import MemoryStore
-from whence.store.predicate import ALWAYS
+from whence.store.predicate import ALWAYS, Compare, FieldRef
 from whence.store.rows import TABLES, TIME_FIELD, Row
 
 if TYPE_CHECKING:
@@ -89,6 +89,18 @@ def test_any_filter_gives_the_same_rows(stores: tuple[Store, Store], data: st.Da
     assert other.select(table, predicate, _order(table), limit) == memory.select(
         table, predicate, _order(table), limit
     )
+
+
+@pytest.mark.parametrize("number", [2.0**127, -(2.0**127), 2.0**128, 1e300])
+@pytest.mark.parametrize("operator", ["=", "<", "<=", ">", ">="])
+def test_numbers_past_every_integer_compare(
+    stores: tuple[Store, Store], number: float, operator: str
+) -> None:
+    """A literal that no integer type holds is larger or smaller than every integer."""
+    memory, other = stores
+    predicate = Compare(FieldRef("output"), operator, number)
+
+    assert other.count("runs", predicate) == memory.count("runs", predicate)
 
 
 @settings(max_examples=60)

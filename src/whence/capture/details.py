@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from whence import _clock, _ids
 from whence.capture import emit, guard, values
+from whence.record import attributes as attributes_of
 from whence.record import usage
 from whence.record.decision import Option
 from whence.record.generation import Generation, ToolCall, Transformation
@@ -339,7 +340,7 @@ def _set_value(made: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _set_usage(made: dict[str, Any], _key: str, value: Any) -> None:
-    made["usage_stated"] = values.clean(value, emit.put_blob)
+    made["usage_stated"] = values.clean(attributes_of.as_mapping(value), emit.put_blob)
 
 
 def _set_number(made: dict[str, Any], key: str, value: Any) -> None:

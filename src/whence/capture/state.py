@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from whence import _ids, config
+from whence import _ids, _registry, config
 from whence.capture import guard
 from whence.errors import ConfigError
 from whence.log.resend import Seen
@@ -35,6 +35,8 @@ class FlushReport(msgspec.Struct, frozen=True):
     """How many could not be kept."""
     why: str | None = None
     """Why the last of them was lost; None if none was."""
+    unmirrored: int = 0
+    """How many spans and records `otel` did not get; the log has them."""
 
 
 class State:
@@ -44,6 +46,8 @@ class State:
         self.enabled = True
         self.settings: config.Settings | None = None
         self.writer: Writer | None = None
+        self.mirror: Any = None
+        """What sends finished runs on, if `otel` asks for it."""
         self.seen = Seen(None, -1)
         self.projects: dict[str, bool] = {}
         self.redact: Redact | None = None
@@ -73,6 +77,8 @@ class State:
                 settings = self.load()
                 self.writer = Writer(Home(settings.home), durability=settings.durability)
                 self.quick = None if self.careful else self.writer
+                if self.mirror is not None:
+                    self.mirror.follow(self.writer)
             return self.writer
 
     def records_project(self, project: str | None) -> bool:
@@ -98,6 +104,7 @@ def configure(
     redact: Redact | None = None,
     capture_content: bool = True,
     sample_ratio: float = 1.0,
+    otel: object = None,
 ) -> None:
     """Set where and how this process records.
 
@@ -112,6 +119,9 @@ def configure(
         capture_content: False keeps prompts, messages, inputs and outputs out of the log; their
             sizes are kept.
         sample_ratio: Share of runs to record, 0 to 1.
+        otel: Where finished runs are sent as OpenTelemetry spans while the program goes on: an
+            address, a `SpanExporter` or `TracerProvider` of opentelemetry-sdk, or a mapping with
+            one of these under `to` and any of `headers`, `convention`, `content`.
 
     Raises:
         ConfigError: A value cannot be used.
@@ -131,9 +141,15 @@ def configure(
         ),
         compact_at_exit=loaded.compact_at_exit,
     )
+    mirror = None
+    if otel is not None:
+        mirror = _registry.load("mirror").open_mirror(otel, guard.tell_once)
     if current.writer is not None:
         current.writer.close()
         guard_losses()
+    if current.mirror is not None:
+        current.mirror.stop()
+    current.mirror = mirror
     current.writer = current.quick = None
     current.settings = settings
     current.enabled = settings.enabled
@@ -145,12 +161,12 @@ def configure(
     current.careful = redact is not None or not capture_content
 
 
-def flush(timeout: float | None = None) -> FlushReport:  # noqa: ARG001 - part of the public signature
+def flush(timeout: float | None = None) -> FlushReport:
     """Bring what is written to the disk and return how much was written and lost.
 
     At durability `process` there is nothing to wait for: every record is in the file when its call
-    returns. `timeout` (seconds) is accepted for callers that flush other recorders too; a flush is
-    one fdatasync and cannot be stopped half-way.
+    returns. A flush of the log is one fdatasync and cannot be stopped half-way; `timeout` (seconds)
+    is how long what `otel` names is waited for, 5 if None.
 
     Returns:
         What became of the records of this process.
@@ -159,7 +175,9 @@ def flush(timeout: float | None = None) -> FlushReport:  # noqa: ARG001 - part o
     if writer is None:
         return FlushReport(0, 0)
     writer.flush()
-    return FlushReport(writer.written, writer.lost, writer.last_reason if writer.lost else None)
+    unmirrored = 0 if current.mirror is None else current.mirror.drain(timeout).lost
+    why = writer.last_reason if writer.lost else None
+    return FlushReport(writer.written, writer.lost, why, unmirrored)
 
 
 def guard_losses() -> None:
@@ -198,6 +216,8 @@ def _at_exit() -> None:
         return
     writer.close()
     guard_losses()
+    if current.mirror is not None:
+        current.mirror.stop()
     if writer.serial > 1 and (current.settings is None or current.settings.compact_at_exit):
         from whence.capture import handover  # noqa: PLC0415 - only for programs that recorded much
 

@@ -96,7 +96,7 @@ class Generation(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False
     policy: dict[str, Any] | None = None
     """What a content policy said."""
     status: str = "ok"
-    """`ok` or `error`."""
+    """`ok`, `error`, or `cancelled` where a stream was left early."""
     error: dict[str, Any] | None = None
     """What went wrong: `type`, `message`."""
     attributes: dict[str, Any] | None = None

@@ -246,7 +246,7 @@ class GenerationRow(PointRow, frozen=True, kw_only=True, omit_defaults=True):
     prompt_template: str | None = None
     """The template before its variables were filled in."""
     status: str = "ok"
-    """`ok` or `error`."""
+    """`ok`, `error`, or `cancelled` where a stream was left early."""
     finish_reason: str | None = None
     """Why the model stopped."""
     attempt: int | None = None

@@ -348,7 +348,7 @@ def _whole_test(value: str, operator: str, literal: int | float) -> Clause:  # n
         operator = "<=" if operator in ("<", "<=") else ">"
     if not _INT_MIN <= literal <= _INT_MAX:
         holds = operator in ("<", "<=") if literal > 0 else operator in (">", ">=")
-        if "HUGEINT" in value:
+        if "HUGEINT" in value and -(2**127) <= literal < 2**127:
             return Clause(f"{value} {operator} CAST(? AS HUGEINT)", (str(literal),))
         return Clause(f"({value} IS NOT NULL AND {'true' if holds else 'false'})")
     return Clause(f"{value} {operator} CAST(? AS BIGINT)", (literal,))

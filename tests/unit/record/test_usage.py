@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import NamedTuple
+
 import pytest
 
 from whence.record.generation import Usage
@@ -71,6 +74,77 @@ CASES = {
         None,
         {"input_uncached": 11, "output_visible": 1},
     ),
+    "OpenAI responses, written to the cache": (
+        {
+            "input_tokens": 8576,
+            "input_tokens_details": {"cache_write_tokens": 4418, "cached_tokens": 100},
+            "output_tokens": 52,
+            "output_tokens_details": {"reasoning_tokens": 32},
+            "total_tokens": 8628,
+        },
+        None,
+        {
+            "input_uncached": 4058,
+            "cache_read": 100,
+            "cache_write": 4418,
+            "output_visible": 20,
+            "reasoning": 32,
+        },
+    ),
+    "Anthropic, thinking": (
+        {
+            "input_tokens": 10,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "output_tokens": 353,
+            "output_tokens_details": {"thinking_tokens": 80},
+        },
+        None,
+        {
+            "input_uncached": 10,
+            "cache_read": 0,
+            "cache_write": 0,
+            "output_visible": 273,
+            "reasoning": 80,
+        },
+    ),
+    "LiteLLM, of Anthropic: the prompt includes the cache": (
+        {
+            "prompt_tokens": 1754,
+            "completion_tokens": 30,
+            "cache_read_input_tokens": 1733,
+            "cache_creation_input_tokens": 0,
+        },
+        "anthropic",
+        {"input_uncached": 21, "cache_read": 1733, "cache_write": 0, "output_visible": 30},
+    ),
+    "DeepSeek": (
+        {"prompt_tokens": 20, "prompt_cache_hit_tokens": 5, "completion_tokens": 2},
+        None,
+        {"input_uncached": 15, "cache_read": 5, "output_visible": 2},
+    ),
+    "Bedrock": (
+        {
+            "inputTokens": 433,
+            "outputTokens": 16,
+            "cacheReadInputTokens": 0,
+            "cacheWriteInputTokens": 2752,
+            "totalTokens": 3201,
+        },
+        "bedrock.anthropic",
+        {"input_uncached": 433, "cache_read": 0, "cache_write": 2752, "output_visible": 16},
+    ),
+    "Gemini interactions": (
+        {
+            "total_input_tokens": 10,
+            "total_cached_tokens": 4,
+            "total_output_tokens": 5,
+            "total_thought_tokens": 3,
+            "total_tool_use_tokens": 2,
+        },
+        None,
+        {"input_uncached": 8, "cache_read": 4, "output_visible": 5, "reasoning": 3},
+    ),
     "a form nobody knows": ({"tokens": 12}, None, {}),
     "hostile counts": (
         {"prompt_tokens": "12", "completion_tokens": float("nan"), "total_tokens": True},
@@ -94,7 +168,10 @@ def test_a_stated_usage_becomes_disjoint_buckets(stated, provider, expected):
     assert usage.stated == stated
 
 
-@pytest.mark.parametrize("name", ["OpenAI chat", "OpenAI responses", "Gemini"])
+@pytest.mark.parametrize(
+    "name",
+    ["OpenAI chat", "OpenAI responses", "OpenAI responses, written to the cache", "Gemini"],
+)
 def test_the_buckets_add_up_to_the_stated_total(name):
     """Nothing is counted twice."""
     stated, provider, _ = CASES[name]
@@ -102,6 +179,109 @@ def test_the_buckets_add_up_to_the_stated_total(name):
     total = stated.get("total_tokens") or stated["totalTokenCount"]
 
     assert input_tokens(usage) + output_tokens(usage) == total
+
+
+MODALITIES = {
+    "OpenAI": (
+        {
+            "prompt_tokens": 9,
+            "prompt_tokens_details": {"audio_tokens": 3, "cached_tokens": 0, "text_tokens": 6},
+            "completion_tokens": 5,
+            "completion_tokens_details": {"audio_tokens": 5},
+        },
+        {"input_audio": 3, "input_text": 6, "output_audio": 5},
+    ),
+    "Gemini": (
+        {
+            "promptTokenCount": 9,
+            "promptTokensDetails": [
+                {"modality": "TEXT", "tokenCount": 2},
+                {"modality": "IMAGE", "tokenCount": 7},
+            ],
+            "cacheTokensDetails": [{"modality": "IMAGE", "tokenCount": 1}],
+            "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 4}, "odd"],
+        },
+        {"input_text": 2, "input_image": 7, "cache_read_image": 1, "output_audio": 4},
+    ),
+    "Anthropic": (
+        {
+            "input_tokens": 1,
+            "cache_creation_input_tokens": 5,
+            "cache_creation": {"ephemeral_1h_input_tokens": 3, "ephemeral_5m_input_tokens": 2},
+        },
+        {"cache_write_1h": 3},
+    ),
+    "none stated": ({"prompt_tokens": 9, "total_tokens": 9}, None),
+}
+
+
+@pytest.mark.parametrize(("stated", "expected"), MODALITIES.values(), ids=list(MODALITIES))
+def test_counts_by_modality_are_a_second_view(stated, expected):
+    """They are kept beside the buckets, under one name for all providers."""
+    assert from_stated(stated).modalities == expected
+
+
+class Listed(NamedTuple):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Slotted:
+    __slots__ = ("completion_tokens", "prompt_tokens")
+
+    def __init__(self) -> None:
+        self.prompt_tokens, self.completion_tokens = 3, 5
+
+
+class Computed:
+    @property
+    def prompt_tokens(self) -> int:
+        return 3
+
+    @property
+    def completion_tokens(self) -> int:
+        return 5
+
+
+class Dumped:
+    def model_dump(self) -> dict[str, int]:
+        return {"prompt_tokens": 3, "completion_tokens": 5}
+
+
+OBJECTS = [
+    SimpleNamespace(prompt_tokens=3, completion_tokens=5),
+    Listed(3, 5),
+    Slotted(),
+    Computed(),
+    Dumped(),
+]
+
+
+@pytest.mark.parametrize("stated", OBJECTS, ids=lambda one: type(one).__name__)
+def test_a_usage_object_with_attributes_is_understood(stated):
+    """Whatever way it has its attributes, and with what is inside them."""
+    assert buckets(from_stated(stated)) == {"input_uncached": 3, "output_visible": 5}
+
+
+def test_what_is_inside_a_usage_object_is_understood():
+    """The details are an object too."""
+    details = SimpleNamespace(cached_tokens=1)
+    usage = from_stated(SimpleNamespace(input_tokens=3, input_tokens_details=details))
+
+    assert buckets(usage) == {"input_uncached": 2, "cache_read": 1}
+    assert usage.stated == {"input_tokens": 3, "input_tokens_details": {"cached_tokens": 1}}
+
+
+def test_an_object_that_will_not_be_asked_gives_no_buckets():
+    """It is kept as a value, and nothing raises."""
+
+    class Hostile:
+        def __getattribute__(self, name: str) -> object:
+            raise RuntimeError(name)
+
+    hostile = Hostile()
+
+    assert from_stated(hostile).stated["value"] is hostile
 
 
 def test_our_own_buckets_pass_through():
