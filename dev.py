@@ -33,6 +33,7 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 STAMP = VENV / ".dev-stamp.json"
 
+DEV_EXTRAS = ("cli", "server", "otel", "postgres", "prices", "openai", "anthropic", "gemini")
 LINT_STEPS: tuple[tuple[str, list[str]], ...] = (
     ("format", ["ruff", "format", "--check"]),
     ("lint", ["ruff", "check"]),
@@ -138,8 +139,9 @@ def run(program: str, *arguments: str) -> int:
 
 
 def ensure_venv(*, group: str | None) -> None:
-    """Make sure that `.venv` holds the project, the CLI and the named dependency group, or stop."""
-    wanted = {"cli"} | ({group} if group else set())
+    """Make sure that `.venv` holds the project, what it needs and the dependency group, or stop."""
+    extras = DEV_EXTRAS if group else ("cli",)
+    wanted = {*extras} | ({group} if group else set())
     digest = hash_of_inputs()
     installed = read_stamp(digest)
     if wanted <= installed:
@@ -149,9 +151,9 @@ def ensure_venv(*, group: str | None) -> None:
     uv = shutil.which("uv")
     try:
         if uv:
-            install_with_uv(uv, group)
+            install_with_uv(uv, group, extras)
         else:
-            install_with_pip(group)
+            install_with_pip(group, extras)
     except subprocess.CalledProcessError as error:
         sys.exit(
             f"dev.py: setting up .venv failed (exit code {error.returncode}); the reason is above"
@@ -160,7 +162,7 @@ def ensure_venv(*, group: str | None) -> None:
     print(f"   ok, {time.perf_counter() - began:.1f} s", flush=True)
 
 
-def install_with_uv(uv: str, group: str | None) -> None:
+def install_with_uv(uv: str, group: str | None, extras: tuple[str, ...]) -> None:
     """Install the locked versions; packages that somebody added to the environment stay."""
     command = [
         uv,
@@ -170,8 +172,7 @@ def install_with_uv(uv: str, group: str | None) -> None:
         "--inexact",
         "--python",
         sys.executable,
-        "--extra",
-        "cli",
+        *(word for extra in extras for word in ("--extra", extra)),
     ]
     command += ["--group", group] if group else ["--no-default-groups"]
     subprocess.run(
@@ -179,15 +180,16 @@ def install_with_uv(uv: str, group: str | None) -> None:
     )
 
 
-def install_with_pip(group: str | None) -> None:
+def install_with_pip(group: str | None, extras: tuple[str, ...]) -> None:
     """Install what `pyproject.toml` allows, with a pip that knows dependency groups."""
     python = BIN / "python"
     if not python.exists():
         venv.create(VENV, with_pip=True, clear=VENV.exists())
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--upgrade", "pip>=25.1"], cwd=ROOT, check=True)
+    project = f".[{','.join(extras)}]"
     subprocess.run(
-        [*pip, "--editable", ".[cli]", *(("--group", group) if group else ())], cwd=ROOT, check=True
+        [*pip, "--editable", project, *(("--group", group) if group else ())], cwd=ROOT, check=True
     )
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from whence._version import __version__
     from whence.capture.observe import observe
     from whence.capture.remote import resume, traceparent
+    from whence.integrations import instrument
     from whence.query.reader import Reader, open_store
 
     open = open_store  # noqa: A001 - the public name is fixed by the API document
@@ -69,6 +70,7 @@ __all__ = [
     "current_span",
     "flush",
     "generation",
+    "instrument",
     "observe",
     "open",
     "resume",
@@ -82,6 +84,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "instrument": ("whence.integrations", "instrument"),
     "__version__": ("whence._version", "__version__"),
     "resume": ("whence.capture.remote", "resume"),
     "traceparent": ("whence.capture.remote", "traceparent"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 
@@ -58,13 +57,13 @@ def test_every_command_and_option_has_help(name, command):
 
 def test_the_page_documents_no_command_that_does_not_exist():
     """Every section named after a command is one of the commands."""
-    assert re.findall(r"^## whence (\w+)$", PAGE, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^## whence ([\w-]+)$", PAGE, re.MULTILINE) == list(COMMANDS)
 
 
 def test_each_module_of_commands_is_reachable():
     """The table of commands leads to a click command of that name."""
-    for name, module in COMMANDS.items():
-        found = getattr(importlib.import_module(f"whence.cli.commands.{module}"), name)
+    for name in COMMANDS:
+        found = cli.get_command(click.Context(cli), name)
 
         assert isinstance(found, click.Command)
         assert found.name == name

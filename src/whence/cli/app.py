@@ -13,6 +13,7 @@ A reader that goes away (`whence runs | head`) is no failure.
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -28,16 +29,26 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, str] = {
     "demo": "demo",
+    "init": "init",
+    "run": "run_",
     "runs": "runs",
     "show": "show",
     "why": "why",
     "tail": "tail",
     "sql": "sql",
     "stats": "stats",
+    "costs": "costs",
     "compare": "compare",
     "graph": "graph",
     "annotate": "annotate",
+    "generations": "generations",
+    "migrate": "migrate",
+    "import": "import_",
+    "serve": "serve",
     "export": "export",
+    "sessions": "sessions",
+    "report": "report",
+    "index-sessions": "sessions",
     "compact": "archive",
     "rebuild": "archive",
     "retain": "retain",
@@ -45,7 +56,7 @@ COMMANDS: dict[str, str] = {
     "completion": "completion",
 }
 """Command to the module in `whence.cli.commands` that has a function of that name, in the order in
-which help shows them.
+which help shows them. A name that Python keeps for itself has an underscore behind it.
 """
 
 INTERRUPTED = 130
@@ -66,7 +77,8 @@ class Whence(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        return getattr(importlib.import_module(f"whence.cli.commands.{module}"), cmd_name)
+        function = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name.replace("-", "_")
+        return getattr(importlib.import_module(f"whence.cli.commands.{module}"), function)
 
     def main(
         self,

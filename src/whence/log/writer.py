@@ -153,6 +153,11 @@ class Writer:
         self._syncer: threading.Thread | None = None
         self._closed = threading.Event()
 
+    @property
+    def name(self) -> str:
+        """What its segments are called, before their number."""
+        return self._name
+
     def append(self, body: bytes, now_ns: int, run: str, serial: int = 0) -> int:
         """Write one record and return its place for `split_place`, or `NOT_WRITTEN`, or `REFUSED`.
 

@@ -177,7 +177,7 @@ def traces(ids: tuple[str, ...], folder: str, written: str) -> None:
     help="Sent with every request, such as a key; may be given again.",
 )
 @click.option("--no-content", is_flag=True, help="Leave out prompts, answers, inputs and outputs.")
-def otlp(  # noqa: D417 - the arguments are the options
+def otlp(
     written: str,
     *,
     file: str | None,
@@ -226,7 +226,8 @@ def otlp(  # noqa: D417 - the arguments are the options
     more = f"; {figures.counted(len(made.running), 'run')} still going on" if made.running else ""
     more += f"; {made.rejected:,} spans rejected by the receiver" if made.rejected else ""
     output.note(
-        f"{figures.counted(made.runs, 'run')} as {figures.counted(made.spans, 'span')} {where}{more}"
+        f"{figures.counted(made.runs, 'run')} as {figures.counted(made.spans, 'span')} "
+        f"{where}{more}"
     )
 
 
