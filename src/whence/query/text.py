@@ -32,6 +32,7 @@ _SECOND_MS = 1_000.0
 _MINUTE_MS = 60_000.0
 _HOUR_MS = 3_600_000.0
 _CENT = 0.01
+_LONGEST_FLOAT = 10
 _BIG = 1_000
 
 
@@ -96,8 +97,11 @@ def _shown(value: object) -> str:  # noqa: PLR0911 - one return a kind of value
         return "yes" if value else "no"
     if isinstance(value, int) and value.bit_length() > 10_000:  # noqa: PLR2004 - CPython refuses longer conversions
         return hex(value)
-    if isinstance(value, (int, float)):
-        return repr(value)  # as it was recorded; figures of ours are rounded, by `number`
+    if isinstance(value, int):
+        return str(value)  # as it was recorded; `number` is for figures of ours
+    if isinstance(value, float):
+        exact = repr(value)
+        return exact if len(exact) <= _LONGEST_FLOAT else f"{value:.6g}"
     if values.is_marker(value):
         return _marker(value)
     try:

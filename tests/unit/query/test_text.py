@@ -34,7 +34,8 @@ def test_what_is_printable_prints_on_one_line_and_fits(value, width):
         (None, "-"),
         (True, "yes"),
         (1204, "1204"),
-        (0.123456789, "0.123456789"),
+        (0.625, "0.625"),
+        (0.12345678901234, "0.123457"),
         (math.nan, "nan"),
         (["a", 1], '["a",1]'),
         (
