@@ -11,6 +11,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from whence.query import text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,7 +30,8 @@ def times(values_ns: Sequence[int | None]) -> tuple[str, list[str]]:
     value carries its own.
     """
     local = [
-        None if value is None else time.localtime(value // 1_000_000_000) for value in values_ns
+        None if value is None or value < text.UNDATED_NS else time.localtime(value // 1_000_000_000)
+        for value in values_ns
     ]
     zones = {moment.tm_zone for moment in local if moment is not None}
     zone = zones.pop() if len(zones) == 1 else ""

@@ -33,12 +33,11 @@ MAX_RATIO = 400
 """A file that unpacks to more than 16 MiB and to so many times its size is left out. Conversations
 that repeat themselves reach 100; DEFLATE ends at 1,032."""
 _RATIO_FROM_BYTES = 16 << 20
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 64 << 10
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _LOCAL_SIGN = b"PK\x03\x04"
 _ENCRYPTED, _SIZE_LATER = 0x1, 0x8
 _STORED, _DEFLATED = 0, 8
-_WIDE = 0xFFFFFFFF
 
 
 def iter_files(
@@ -116,35 +115,38 @@ def _from_the_beginning(
             if len(header) < _LOCAL.size or header[:4] != _LOCAL_SIGN:
                 return
             parts = _LOCAL.unpack(header)
-            flags, method, packed = parts[2], parts[3], parts[7]
             name = file.read(parts[9]).decode("utf-8", "replace")
             file.seek(parts[10], 1)
-            where = f"{shown}, {name}"
-            if flags & _ENCRYPTED or method not in {_STORED, _DEFLATED}:
-                yield Skipped(where, "it is packed in a way that cannot be read without directory")
-            elif method == _DEFLATED:
-                content = _inflated(file, min(left, MAX_FILE_BYTES))
-                if content is None:
-                    yield Skipped(where, "the archive ends in it, or it unpacks to too much")
-                    return
-                if flags & _SIZE_LATER:
-                    _skip_descriptor(file)
-                left -= len(content)
-                if wanted(name):
-                    yield name, content
-                continue
-            elif flags & _SIZE_LATER or packed == _WIDE:
-                yield Skipped(where, "its size is not stated, so that nothing behind it is found")
+            content = _next(file, parts[2], parts[3], parts[7], min(left, MAX_FILE_BYTES))
+            if content is None:
+                yield Skipped(f"{shown}, {name}", "the archive cannot be read from here on")
                 return
-            elif packed <= min(left, MAX_FILE_BYTES) and wanted(name):
-                content = file.read(packed)
-                left -= len(content)
-                if len(content) < packed:
-                    yield Skipped(where, "the archive ends in it")
-                    return
+            left -= len(content)
+            if wanted(name):
                 yield name, content
-                continue
-            file.seek(packed, 1)
+
+
+def _next(file: BinaryIO, flags: int, method: int, packed: int, most: int) -> bytes | None:
+    """Return the file that the archive stands at, and leave it behind that; None if it cannot be.
+
+    Args:
+        file: The archive.
+        flags: What the header says about how it was written.
+        method: How it is packed.
+        packed: Its packed size in bytes, unless a flag says that it stands behind it.
+        most: What it may unpack to, in bytes.
+    """
+    if flags & _ENCRYPTED:
+        return None
+    if method == _DEFLATED:
+        content = _inflated(file, most)
+        if content is not None and flags & _SIZE_LATER:
+            _skip_descriptor(file)
+        return content
+    if method != _STORED or flags & _SIZE_LATER or packed > most:
+        return None
+    content = file.read(packed)
+    return content if len(content) == packed else None
 
 
 def _inflated(file: BinaryIO, most: int) -> bytes | None:

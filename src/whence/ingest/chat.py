@@ -89,17 +89,24 @@ class Chat:
     def _tools(
         self, message: Fields, number: int, answers: dict[str, deque[tuple[int, Any]]]
     ) -> Iterator[Record]:
+        why = loose.text(message.get("content"))
         for place, call in enumerate(loose.mappings(message.get("tool_calls"))):
             function = loose.mapping(call.get("function"))
             tool = loose.name(function.get("name")) or "a tool"
             self.called[tool] = None
+            given = json_of(function.get("arguments"))
+            if why is not None:
+                yield self._line.decided(
+                    "decision", number, place, span=self._turn, why=why, tool=tool, given=given
+                )
             waiting = answers.get(loose.name(call.get("id")) or "", deque())
             while waiting and waiting[0][0] < number:
                 waiting.popleft()
-            content, fields = None, {"status": NO_ANSWER}
+            content: Any = None
+            fields: Fields = {"status": NO_ANSWER}
             if waiting:
-                given, content = waiting.popleft()
-                self._given.add(given)
+                answer, content = waiting.popleft()
+                self._given.add(answer)
                 fields = {}
             yield from self._line.tool(
                 "tool",
@@ -108,7 +115,7 @@ class Chat:
                 name=tool,
                 parent=self._turn,
                 error=self._error_of(content),
-                input=json_of(function.get("arguments")),
+                input=given,
                 output=content,
                 attributes={"tool_call_id": call["id"]} if "id" in call else None,
                 **fields,

@@ -24,6 +24,7 @@ from whence.errors import IngestError
 from whence.ingest.base import Skipped
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
 
     from whence.ingest.base import Source
@@ -62,16 +63,16 @@ def _peek(head: bytes) -> Peek:
     wanted = 2 if opening == "[" else 1
     depth, last, found = 0, "", set[str]()
     for match in _TOKEN.finditer(text):
-        token = match[0]
-        if token in _CLOSING:
+        part = match[0]
+        if part in _CLOSING:
             depth += 1
-        elif token in {"}", "]"}:
+        elif part in {"}", "]"}:
             depth -= 1
             if depth < wanted:
                 break
-        elif token == ":" and depth == wanted and last[:1] == '"':
+        elif part == ":" and depth == wanted and last[:1] == '"':
             found.add(last[1:-1])
-        last = token
+        last = part
     return Peek(is_list=opening == "[", keys=frozenset(found))
 
 
@@ -108,10 +109,10 @@ def _content(source: Source) -> tuple[bytes, list[Skipped]]:
     """Return the content of a file, unpacked as far as it can be."""
     chunks: list[bytes] = []
     left = MAX_DOCUMENT_BYTES
-    with source.open() as file:
+    with cast("io.BufferedReader", source.open()) as file:
         while True:
-            try:
-                chunk = file.read(_CHUNK_BYTES)
+            try:  # `read1` gives what could be unpacked before the damage, `read` loses it
+                chunk = file.read1(_CHUNK_BYTES)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 return b"".join(chunks), [Skipped(source.name, f"cannot be unpacked: {error}")]
             if not chunk:
@@ -166,14 +167,18 @@ def decoded(content: bytes) -> Any:
     try:
         return msgspec.json.decode(content.removeprefix(_BOM))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        try:
-            return json.loads(_text(content), parse_int=_whole)
-        except RecursionError:
-            raise IngestError("it is nested too deeply") from None
-        except json.JSONDecodeError as error:
-            raise _NotReadableError(error.msg, error.pos) from None
-        except ValueError as error:
-            raise _NotReadableError(str(error), 0) from None
+        return _decoded_by_python(content)
+
+
+def _decoded_by_python(content: bytes) -> Any:
+    try:
+        return json.loads(_text(content), parse_int=_whole)
+    except RecursionError:
+        raise IngestError("it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise _NotReadableError(error.msg, error.pos) from None
+    except ValueError as error:
+        raise _NotReadableError(str(error), 0) from None
 
 
 def _text(content: bytes) -> str:
@@ -197,19 +202,19 @@ def _recovered(content: bytes, until: int) -> Any:
         if text[expected : match.start()].strip():
             break  # something that is no token, such as a text without its end
         expected = match.end()
-        token = match[0]
-        if token in _CLOSING:
-            open_.append(token)
+        part = match[0]
+        if part in _CLOSING:
+            open_.append(part)
             end = expected
-        elif token in {"}", "]"}:
-            if not open_ or _CLOSING[open_.pop()] != token:
+        elif part in {"}", "]"}:
+            if not open_ or _CLOSING[open_.pop()] != part:
                 return None
             end = expected
-        elif token == ",":
+        elif part == ",":
             end = match.start()
         if not open_:
             break
-    closing = "".join(_CLOSING[token] for token in reversed(open_))
+    closing = "".join(_CLOSING[part] for part in reversed(open_))
     try:
         return json.loads(text[:end] + closing, parse_int=_whole)
     except (ValueError, RecursionError):

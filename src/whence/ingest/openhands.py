@@ -19,8 +19,8 @@ import msgspec
 from whence.errors import IngestError
 from whence.ingest import json_files, keys, loose, usage
 from whence.ingest.base import Skipped
+from whence.ingest.loose import Fields
 from whence.ingest.timeline import NO_ANSWER, Timeline
-from whence.record.decision import Decision
 from whence.record.event import Event
 from whence.record.generation import Generation
 from whence.record.run import RunEnded, RunStarted
@@ -30,16 +30,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from whence.ingest.base import Known, Source
-    from whence.ingest.loose import Fields
     from whence.record.base import Record
 
 _OF_LINE = frozenset({"metrics", "git_patch", "test_result", "instance_id"})
 _OF_EVENT = frozenset({"action", "observation"})
 _TALK = frozenset({"message", "finish", "think", "reject", "system", "change_agent_state", "null"})
 """Actions that call no tool."""
+_SET_UP = frozenset({"system", "recall"})
+"""Actions that no model decided on, although they are the agent's."""
 _OWN = frozenset(
-    "id timestamp source message action observation cause tool_call_metadata llm_metrics "
-    "args extras content thought".split()
+    {
+        "id",
+        "timestamp",
+        "source",
+        "message",
+        "action",
+        "observation",
+        "cause",
+        "tool_call_metadata",
+        "llm_metrics",
+        "args",
+        "extras",
+        "content",
+        "thought",
+    }
 )
 
 
@@ -75,7 +89,7 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
     del known
     if json_files.peek(source).is_list:
         content, skipped = json_files.document(source)
-        if not isinstance(content, list):
+        if all(_OF_EVENT.isdisjoint(event) for event in loose.mappings(content)):
             raise IngestError(f"{source.name} is not a list of events")
         name = source.path.name.partition(".")[0]
         yield from _run({"history": content, "instance_id": name}, source.name)
@@ -112,7 +126,9 @@ def _events(history: Any, where: str) -> tuple[list[Fields], list[Skipped]]:
     """Return the events of a history; the oldest files have pairs of an action and what came."""
     flat: list[Any] = []
     for item in loose.sequence(history):
-        flat += cast("list[Any]", item) if isinstance(item, list) else [item]
+        flat += (
+            [one for one in cast("list[Any]", item) if one] if isinstance(item, list) else [item]
+        )
     skipped = [
         Skipped(f"{where}, event {number}", "not an object")
         for number, item in enumerate(flat)
@@ -257,13 +273,7 @@ class _Steps:
         thought = loose.text(arguments.get("thought")) or loose.text(event.get("thought"))
         given = {k: v for k, v in arguments.items() if k != "thought"}
         if thought is not None:
-            yield Decision(
-                **line.point("decision", place, span=span),
-                name="what to do next",
-                what=_told(kind, given),
-                why=thought,
-                made_by=loose.name(event.get("source")),
-            )
+            yield line.decided("decision", place, span=span, why=thought, tool=kind, given=given)
         if said is not None or kind not in _TALK:
             fields: Fields = {} if said is not None else {"status": NO_ANSWER}
             yield from line.tool(
@@ -286,7 +296,9 @@ class _Steps:
         elif kind == "message":
             content = loose.text(given.get("content")) or "a message"
             yield Event(**line.point("said", place, span=span), message=content, data=given)
-        yield line.closed(span, at_ns=ended_ns, output=None if said is None else said.get("content"))
+        yield line.closed(
+            span, at_ns=ended_ns, output=None if said is None else said.get("content")
+        )
 
     def _called(self, called: Fields, span: str) -> Iterator[Generation]:
         """Yield the model call that an action came from, with its first action."""
@@ -307,7 +319,7 @@ class _Steps:
             self.made.add(call.key)
         self.number += 1
         said = response or {}
-        choice = next(iter(loose.mappings(said.get("choices"))), {})
+        choice = loose.first(said.get("choices"))
         message = loose.mapping(choice.get("message"))
         cost = loose.amount(call.cost_usd)
         return Generation(
@@ -330,7 +342,7 @@ def _is_of_agent(event: Fields, place: int) -> bool:
     """Whether an action is the agent's; the first message of an older file is the task."""
     source = event.get("source")
     if source is not None:
-        return source == "agent" and event.get("action") not in {"system", "recall"}
+        return source == "agent" and loose.name(event.get("action")) not in _SET_UP
     return not (place == 0 and event.get("action") == "message")
 
 
@@ -350,7 +362,7 @@ def _answers(events: list[Fields]) -> dict[int, tuple[int, Fields]]:
         asked = places.get(cause) if isinstance(cause, int) else None
         if asked is None and cause is None and not _has_id(event) and waiting is not None:
             kind = event["observation"]
-            asked = waiting if kind in {events[waiting].get("action"), "error"} else None
+            asked = waiting if kind in (events[waiting].get("action"), "error") else None
         if asked is not None and asked not in found and "action" in events[asked]:
             found[asked] = (place, event)
     return found
@@ -366,14 +378,6 @@ def _arguments(event: Fields) -> Fields:
     if isinstance(given, dict):
         return cast("Fields", given)
     return {k: v for k, v in event.items() if k not in _OWN or k in {"content", "thought"}}
-
-
-def _told(kind: str, given: Fields) -> Any:
-    for name in ("command", "code", "path", "url", "content"):
-        text = loose.text(given.get(name))
-        if text is not None:
-            return f"{kind}: {text}"
-    return kind
 
 
 def _extras(said: Fields) -> Fields | None:

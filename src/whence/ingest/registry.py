@@ -56,6 +56,9 @@ FORMATS: tuple[Format, ...] = (
         "whence.ingest.otlp",
         "OpenTelemetry traces and logs: OTLP requests, JSON or protobuf",
     ),
+    Format("phoenix", "whence.ingest.phoenix", "Phoenix spans and annotations"),
+    Format("langfuse", "whence.ingest.langfuse", "Langfuse traces, observations and scores"),
+    Format("mlflow", "whence.ingest.mlflow", "MLflow traces"),
     Format(
         "otel-sdk",
         "whence.ingest.otel_sdk",
@@ -66,12 +69,24 @@ FORMATS: tuple[Format, ...] = (
         "whence.ingest.research_trace",
         "research traces, `_traces/trc_….json`",
     ),
+    Format(
+        "sessions",
+        "whence.ingest.sessions",
+        "session folders of agents, `.claude/provenance`",
+        is_folder=True,
+    ),
+    Format("flowcept", "whence.ingest.flowcept", "Flowcept's tasks and workflows"),
+    Format("openlineage", "whence.ingest.openlineage", "OpenLineage events of runs"),
+    Format("session-manifest", "whence.ingest.sessions", "the JSON manifest of an agent's session"),
     Format("tau-bench", "whence.ingest.tau_bench", "tau-bench results, a list of trials"),
     Format(
         "swe-agent", "whence.ingest.swe_agent", "SWE-agent and mini-swe-agent trajectories, `.traj`"
     ),
     Format("moatless", "whence.ingest.moatless", "moatless-tools trajectories"),
     Format("openhands", "whence.ingest.openhands", "OpenHands runs and event lists"),
+    Format("inspect", "whence.ingest.inspect_eval", "Inspect AI logs, `.eval` and `.json`"),
+    Format("aider", "whence.ingest.aider", "aider's analytics log"),
+    Format("claude-code", "whence.ingest.claude_code", "Claude Code session transcripts"),
     Format(
         "who-and-when", "whence.ingest.who_and_when", "Who&When, failed runs with their mistake"
     ),

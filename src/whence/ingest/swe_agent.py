@@ -20,8 +20,9 @@ import msgspec
 from whence.errors import IngestError
 from whence.ingest import json_files, keys, loose, usage
 from whence.ingest.base import Skipped
+from whence.ingest.loose import Fields
 from whence.ingest.reading import json_of
-from whence.ingest.timeline import Timeline
+from whence.ingest.timeline import NEXT, Timeline
 from whence.record.decision import Decision
 from whence.record.generation import Generation
 from whence.record.run import RunEnded, RunStarted
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from whence.ingest.base import Known, Source
-    from whence.ingest.loose import Fields
     from whence.record.base import Record
 
 _SUFFIX = ".traj"
 _SUBMITTED = "submitted"
+_ANSWERS = frozenset({"user", "tool"})
 _COMMAND = re.compile(r"```(?:mswea_bash_command|bash|sh)?\s*\n(.*?)\n?```", re.DOTALL)
 _RETURN_CODE = re.compile(r"\s*<returncode>(-?\d{1,9})</returncode>")
 _SHOWN_CHARS = 200
@@ -84,8 +85,10 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
     """
     del known
     content, skipped = json_files.document(source)
-    given: Fields = {"messages": content} if isinstance(content, list) else loose.mapping(content)
-    if not any(isinstance(given.get(k), list) for k in ("trajectory", "history", "messages")):
+    given = loose.mapping(content)
+    if isinstance(content, list):
+        given = {"messages": [said for said in loose.mappings(content) if "role" in said]}
+    if not any(loose.mappings(given.get(k)) for k in ("trajectory", "history", "messages")):
         raise IngestError(f"{source.name} has neither a trajectory nor messages")
     line = Timeline(keys.run_id("swe-agent", json_files.fingerprint(content)))
     yield from _run(given, line, source)
@@ -169,7 +172,7 @@ def _of_messages(said: list[Fields]) -> Iterator[_Step]:
     for number, place in enumerate(answered):
         message = said[place]
         until = answered[number + 1] if number + 1 < len(answered) else len(said)
-        after = [one for one in said[place + 1 : until] if one.get("role") in {"user", "tool"}]
+        after = [one for one in said[place + 1 : until] if loose.name(one.get("role")) in _ANSWERS]
         extra = loose.mapping(message.get("extra"))
         code = next((found for one in after if (found := _return_code(one)) is not None), None)
         yield _Step(
@@ -235,7 +238,7 @@ def _step(step: _Step, number: int, line: Timeline, model: str | None) -> Iterat
     if step.thought is not None and tool is not None:
         yield Decision(
             **line.point("decision", number, span=span),
-            name="what to do next",
+            name=NEXT,
             what=step.action,
             why=step.thought,
             made_by=model,
@@ -258,7 +261,7 @@ def _step(step: _Step, number: int, line: Timeline, model: str | None) -> Iterat
 def _call(step: _Step, point: Fields, model: str | None) -> Generation:
     said = step.answer
     stated = loose.mapping(said.get("usage"))
-    choice = next(iter(loose.mappings(said.get("choices"))), {})
+    choice = loose.first(said.get("choices"))
     cost = loose.amount(step.cost_usd)
     return Generation(
         **point,

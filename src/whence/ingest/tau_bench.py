@@ -11,6 +11,7 @@ Source: sierra-research/tau-bench, `tau_bench/types.py` (`EnvRunResult`) and `ta
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from whence.errors import IngestError
@@ -59,10 +60,10 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
     runs: dict[str, list[tuple[int, str]]] = {}
     for number, trial in enumerate(loose.sequence(trials)):
         where = f"{source.name}, trial {number}"
-        if not isinstance(trial, dict):
-            yield Skipped(where, "not an object")
-            continue
         given = loose.mapping(trial)
+        if given.keys().isdisjoint({"task_id", "traj"}):
+            yield Skipped(where, "it is no trial: it has neither a task nor a conversation")
+            continue
         try:
             run = keys.run_id("tau-bench", json_files.fingerprint(given))
         except IngestError as error:
@@ -142,7 +143,7 @@ def _expected(info: Fields) -> list[Fields]:
 def _retries(runs: dict[str, list[tuple[int, str]]]) -> Iterator[Link]:
     for trials in runs.values():
         ordered = list(dict.fromkeys(run for _, run in sorted(trials)))
-        for earlier, later in zip(ordered, ordered[1:], strict=False):
+        for earlier, later in itertools.pairwise(ordered):
             line = Timeline(later)
             point = line.point("retry_of", earlier)
             yield Link(**point, link_kind="retry_of", source=earlier, target=later)

@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from whence import _clock
-from whence.ingest import keys
+from whence.ingest import keys, loose
+from whence.record.decision import Decision
 from whence.record.generation import ToolCall
 from whence.record.span import SpanEnded, SpanStarted
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 _STEP_NS = 1_000
 NO_ANSWER = "unanswered"
 """Status of a tool call whose answer the source does not have."""
+NEXT = "what to do next"
+"""Name of the decision that an agent makes when it gives a reason for the tool that it calls."""
+_TELLING = ("command", "code", "file_path", "path", "url", "query", "pattern", "content")
+"""Arguments that tell what a call does, the best first."""
 
 
 class Timeline:
@@ -86,7 +91,23 @@ class Timeline:
         """Return the end of a span."""
         return SpanEnded(ts=self.at(at_ns), run=self.run, span=span, **fields)
 
-    def tool(  # noqa: PLR0913 - a call has that many sides
+    def decided(
+        self, *parts: object, why: str, tool: str, given: object = None, **fields: Any
+    ) -> Decision:
+        """Return the decision to call a tool, for the reason that the agent gave.
+
+        Args:
+            parts: What the source knows it by.
+            why: The reason.
+            tool: Which tool.
+            given: What it is called with.
+            fields: Other fields of the decision; `span` and `at_ns` of its point.
+        """
+        point = {name: fields.pop(name) for name in ("span", "stage", "at_ns") if name in fields}
+        what = told(tool, given)
+        return Decision(**self.point(*parts, **point), name=NEXT, what=what, why=why, **fields)
+
+    def tool(
         self,
         *parts: object,
         name: str,
@@ -115,3 +136,12 @@ class Timeline:
             fields |= {"status": "error", "error": error}
         point = self.point(*parts, "call", span=span, stage=stage, at_ns=ended_ns)
         yield ToolCall(**point, tool_name=name, **fields)
+
+
+def told(tool: str, given: object) -> str:
+    """Return a tool with the argument that tells what it does: `Bash: ls -l`."""
+    if isinstance(given, str) and given:
+        return f"{tool}: {given}"
+    fields = loose.mapping(given)
+    said = next((text for name in _TELLING if (text := loose.text(fields.get(name)))), None)
+    return tool if said is None else f"{tool}: {said}"

@@ -56,13 +56,13 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
     """Yield the records of a file.
 
     Raises:
-        IngestError: The file is not a JSON object.
+        IngestError: The file has no history.
     """
     del known
     content, skipped = json_files.document(source)
-    if not isinstance(content, dict):
-        raise IngestError(f"{source.name} is not an object")
     given = loose.mapping(content)
+    if not isinstance(given.get("history"), list):
+        raise IngestError(f"{source.name} has no history of messages")
     line = Timeline(keys.run_id("who-and-when", json_files.fingerprint(given)))
     yield from _run(given, line, source)
     yield from skipped

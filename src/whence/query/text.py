@@ -33,6 +33,8 @@ _MINUTE_MS = 60_000.0
 _HOUR_MS = 3_600_000.0
 _CENT = 0.01
 _LONGEST_FLOAT = 10
+UNDATED_NS = 86_400_000_000_000
+"""Times of the first day of 1970 only say in which order things were: their source has no times."""
 _BIG = 1_000
 
 
@@ -241,8 +243,10 @@ def money(usd: float | None) -> str:
 
 
 def moment(unix_ns: int | None) -> str:
-    """Return a time as `2026-01-31 23:59:59` UTC; `-` for None."""
-    return "-" if unix_ns is None else _clock.format_ns(unix_ns)[:19].replace("T", " ")
+    """Return a time as `2026-01-31 23:59:59` UTC; `-` where nobody stated one."""
+    if unix_ns is None or unix_ns < UNDATED_NS:
+        return "-"
+    return _clock.format_ns(unix_ns)[:19].replace("T", " ")
 
 
 def pre(text: str) -> str:

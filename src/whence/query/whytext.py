@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from whence.query import text, treetext
+from whence.query import chain, text, treetext
 from whence.store import rows as r
 
 if TYPE_CHECKING:
@@ -277,14 +277,12 @@ def _calls(calls: Sequence[r.GenerationRow]) -> list[str]:
     ]
     rest = calls[_CALLS:]
     if rest:
-        given = sum(row.input_tokens or 0 for row in rest)
-        got = sum(row.output_tokens or 0 for row in rest)
+        given = chain.known_sum(row.input_tokens for row in rest)
+        got = chain.known_sum(row.output_tokens for row in rest)
         failed = sum(row.status != "ok" for row in rest)
         wrong = f", {failed:,} of them failed" if failed else ""
-        lines.append(
-            f"  and {_counted(len(rest), 'more call', 'more calls')}, "
-            f"{treetext.tokens(given, got)}{wrong}"
-        )
+        tokens = "" if given is None and got is None else f", {treetext.tokens(given, got)}"
+        lines.append(f"  and {_counted(len(rest), 'more call', 'more calls')}{tokens}{wrong}")
     return [line.rstrip() for line in lines]
 
 
