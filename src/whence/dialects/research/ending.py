@@ -158,10 +158,10 @@ def _document(trace: Trace) -> dict[str, Any]:
 def _write_files(trace: Trace, document: Mapping[str, Any]) -> None:
     result, path = result_of(trace), files.path_of(trace.project_name, trace.trace_id)
     try:
-        files.write_trace(document, path)
+        files.write_trace(document, trace.started_in / path)
         result["file_path"] = str(path)
         trace.outputs["trace_file_path"] = str(path)
-        files.write_summary(document, path)
+        files.write_summary(document, trace.started_in / path)
     except Exception as error:  # noqa: BLE001 - as in `_end_run`
         result["file_error"] = guard.describe(error)
         log.error("Failed to write trace file: %s", result["file_error"])

@@ -15,6 +15,7 @@ import functools
 import logging
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, cast
 
 from whence import _clock
@@ -132,6 +133,8 @@ class Trace:
         """What was current before it."""
         self.result: dict[str, Any] | None = None
         """What became of it; None until it ends."""
+        self.started_in = _working_folder()
+        """The folder that a relative root is below, though the program may move on meanwhile."""
         self.flags: list[str] = []
         """What was told of it on the page of alerts."""
         self.overhead_ns = 0
@@ -358,6 +361,13 @@ class Trace:
     async def __aexit__(self, _kind: object, error: BaseException | None, _stack: object) -> None:
         if self.ender is not None:
             await self.ender.aclose(self, error)
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # it was removed
+        return Path()
 
 
 class NoOpTrace(Trace):
