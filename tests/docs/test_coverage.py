@@ -31,8 +31,6 @@ def test_every_row_names_a_test_or_later_work() -> None:
     rows = [line for line in PAGE.splitlines() if line.startswith("| ")]
     assert len(rows) > 150
     unproved = [
-        row
-        for row in rows
-        if not re.search(r"\btest|later work|see its rows|same|as above", row)
+        row for row in rows if not re.search(r"\btest|later work|see its rows|same|as above", row)
     ]
     assert unproved == []

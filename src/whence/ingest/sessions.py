@@ -277,29 +277,21 @@ class _Reading:
 
     def _events(self) -> Iterator[Record]:
         """Yield an event for what has no record of its own; begin and end are the run's."""
-        lines = {action.event_id: action for action in self.session.actions if action.event_id}
         happened = self._happened()
-        ends = [place for place, one in enumerate(happened) if one.event_type == _LIFECYCLE]
+        ends = [n for n, (event, _) in enumerate(happened) if event.event_type == _LIFECYCLE]
         # The first and the last are the run's own, the last only if it says how the session went.
         bounds = set(ends[:1])
-        bounds.update(place for place in ends[-1:] if "success" in happened[place].details)
-        for place, event in enumerate(happened):
+        bounds.update(place for place in ends[-1:] if "success" in happened[place][0].details)
+        for place, (event, line) in enumerate(happened):
             own = _OWN_RECORD.get(event.event_type, "")
-            if place in bounds or (own and getattr(self.session, own)):
-                continue
-            yield self._event(event, place, lines.get(event.id or ""))
+            if place not in bounds and not (own and getattr(self.session, own)):
+                yield self._event(event, place, line)
 
-    def _happened(self) -> list[parts.FolderEvent]:
-        """Return the events of the JSON manifest; else the lines as such."""
-        return self.session.events or [
-            parts.FolderEvent(
-                id=action.event_id,
-                event_type=_EVENT_OF_ACTION.get(action.type, action.type),
-                event_name=action.tool,
-                ts_ns=action.ts_ns,
-                details=action.details,
-            )
-            for action in self.session.actions
+    def _happened(self) -> list[tuple[parts.FolderEvent, parts.FolderAction | None]]:
+        """Return the events of the JSON manifest with their lines; else the lines as such."""
+        lines = {action.event_id: action for action in self.session.actions if action.event_id}
+        return [(event, lines.get(event.id or "")) for event in self.session.events] or [
+            (_event_of(action), action) for action in self.session.actions
         ]
 
     def _event(
@@ -371,6 +363,16 @@ class _Reading:
             duration_ns=length_ns,
             error=None if message is None else {"type": "error", "message": message},
         )
+
+
+def _event_of(action: parts.FolderAction) -> parts.FolderEvent:
+    return parts.FolderEvent(
+        id=action.event_id,
+        event_type=_EVENT_OF_ACTION.get(action.type, action.type),
+        event_name=action.tool,
+        ts_ns=action.ts_ns,
+        details=action.details,
+    )
 
 
 def _option(alternative: Any, decision: parts.FolderDecision) -> Option:

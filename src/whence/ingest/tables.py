@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PARQUET = b"PAR1"
 _FETCHED_ROWS = 1000
+_SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 _MOST_COLUMNS = 5000
 
 
@@ -129,7 +130,7 @@ def iter_parquet(source: Source) -> Iterator[tuple[str, Fields]]:
         # DuckDB takes some characters in names of files for patterns.
         link = Path(folder) / "in.parquet"
         link.symlink_to(source.path.absolute())
-        connection = duckdb.connect(":memory:")
+        connection = duckdb.connect(":memory:", config=_SETTINGS)
         try:
             # As JSON, since its times would need another package as values of Python.
             cursor = connection.execute("SELECT to_json(t) FROM read_parquet(?) t", [str(link)])
