@@ -294,6 +294,17 @@ def test_ids_that_do_not_fit_are_kept_beside_derived_ones(home, tmp_path):
         assert root.row.attributes["langfuse.observation.id"] == "o/1"
 
 
+def test_a_trace_of_events_alone_has_a_beginning(home, tmp_path):
+    """That of the first that was seen, since nothing else is dated."""
+    row = langfuse_observation(4, "EVENT", "seen", endTime=None, parentObservationId=None)
+    import_paths(home, [lines(tmp_path / "o.jsonl", [row])])
+
+    with whence.open(home) as store:
+        run = store.run(TRACE)
+        assert [event.message for event in run.events] == ["seen"]
+        assert run.run.started_ns == run.events[0].ts_ns
+
+
 def test_scores_of_version_3_name_their_subject(tmp_path):
     """A score of a session or an experiment is one of no run, and is named."""
     common = {"name": "x", "dataType": "NUMERIC", "value": 1, "timestamp": "2026-01-01T00:00:00Z"}

@@ -142,7 +142,7 @@ class _Reading:
         begun_ns = stated.time_ns(row.get("startTime"))
         if run not in self._told:
             self._told.add(run)
-            yield from self.runs.tell(run, _told_by_observation(row, trace_id), begun_ns)
+            yield from self.runs.tell(run, _told_by_observation(row, trace_id))
         if (loose.text(row.get("type")) or "").upper() == "EVENT":
             yield _event(row, run, span, begun_ns)
         else:
@@ -234,6 +234,7 @@ def _told_by_observation(row: Fields, trace_id: str) -> Told:
         session=loose.name(row.get("sessionId")),
         user=loose.name(row.get("userId")),
         tags=_tags(row),
+        seen_ns=stated.time_ns(row.get("startTime")),
         begun_ns=stated.time_ns(row.get("traceTimestamp")),
     )
 

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from whence.record.base import Record
 
 FORMAT = "openlineage"
-MAX_OPEN = 50_000
-"""How many runs wait for more events; beyond, the oldest are written as they are."""
+MAX_OPEN = 5_000
+"""How many runs wait for more events; beyond, the one that had none for longest is written as it
+is."""
 _PARTS = frozenset({"job", "run", "inputs", "outputs"})
 _TEMPLATE = "{{"
 
@@ -61,10 +62,10 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:  # noqa: A
             continue
         known_as = _known_as(event)
         try:
-            run = runs.get(known_as)
+            run = runs.pop(known_as, None)
             if run is None:
-                run_id = _run_id(known_as, event, source.path.name)
-                run = runs[known_as] = OpenRun(run_id, known_as)
+                run = OpenRun(_run_id(known_as, event, source.path.name), known_as)
+            runs[known_as] = run
             yield run.add(event)
         except IngestError as error:
             yield Skipped(where, str(error))

@@ -154,6 +154,7 @@ class OpenRun:
         about = {"processing_engine": engine, "variables": variables.get("environmentVariables")}
         job_type = loose.mapping(top.facets.get("jobType"))
         attributes = {"namespace": top.namespace, **self._about, "parent": top.parent}
+        attributes["undated"] = not self._times
         return RunStarted(
             ts=_clock.format_ns(self._begun_ns()),
             run=self.run,

@@ -104,7 +104,7 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
             known_as = _trace_of(plain) or _trace_of(row)
             if known_as != span.trace and span.trace not in told:
                 told.add(span.trace)
-                yield from runs.tell(span.trace, Told(known_as=known_as), span.begun_ns)
+                yield from runs.tell(span.trace, Told(known_as=known_as, seen_ns=span.begun_ns))
             traces[_span_of(plain)] = (span.trace, span.ended_ns or span.begun_ns)
             yield from runs.add(span)
             yield from _evaluations(span, plain)
@@ -310,9 +310,13 @@ def _annotation(run: str, span: str | None, row: Fields, ended_ns: int) -> Recor
     return _score(place, ts_ns or ended_ns, name, result, about)
 
 
+def _is_beside(other: Path, path: Path) -> bool:
+    return other != path and other.is_file() and not other.is_symlink()
+
+
 def _look_beside(path: Path, missing: set[str], traces: _Traces) -> None:
     """Find the traces of spans in the files beside one of annotations."""
-    beside = sorted(other for other in path.parent.iterdir() if other != path and other.is_file())
+    beside = sorted(other for other in path.parent.iterdir() if _is_beside(other, path))
     for other in beside[:_MOST_BESIDE]:
         if not missing:
             return

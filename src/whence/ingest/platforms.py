@@ -46,6 +46,8 @@ class Told(msgspec.Struct, kw_only=True):
     """Labels."""
     environment: Fields = {}
     """Where it ran."""
+    seen_ns: int | None = None
+    """A time of it, for what is not dated otherwise."""
     begun_ns: int | None = None
     """When it began, Unix time."""
     ended_ns: int | None = None
@@ -75,17 +77,8 @@ class Runs:
         self._begun: set[str] = set()
         self._window: list[SpanIn] = []
 
-    def tell(self, run: str, told: Told, seen_ns: int | None = None) -> Iterator[Record]:
-        """Remember what is said of a run, and yield it; a later word adds to an earlier one.
-
-        Args:
-            run: Id of the run.
-            told: What is said.
-            seen_ns: A time of the run, for what is not dated otherwise.
-
-        Yields:
-            What is said, for the run's row.
-        """
+    def tell(self, run: str, told: Told) -> Iterator[Record]:
+        """Remember what is said of a run, and yield it; a later word adds to an earlier one."""
         before = self._told.pop(run, None)
         self._told[run] = told if before is None else _joined(before, told)
         known_as = None if told.known_as == run else told.known_as
@@ -94,7 +87,7 @@ class Runs:
         more = (told.tags, told.attributes, told.output)
         if said or any(value not in (None, [], {}) for value in more):
             yield Update(
-                ts=_clock.format_ns(told.ended_ns or told.begun_ns or seen_ns or 0),
+                ts=_clock.format_ns(told.ended_ns or told.begun_ns or told.seen_ns or 0),
                 run=run,
                 id=keys.record_id(run, "told", repr((said, *more))),
                 attributes=told.attributes or None,
@@ -129,9 +122,9 @@ class Runs:
     def _completed(self, record: Record) -> Record:
         """Return a record as the platform has it."""
         told = self._told.get(record.run)
-        if isinstance(record, RunStarted):
+        if isinstance(record, RunStarted) and told is not None:
             self._begun.add(record.run)
-            return record if told is None else _started(record, told)
+            return _started(record, told)
         if isinstance(record, RunEnded) and told is not None and told.status is not None:
             return msgspec.structs.replace(record, status=told.status)
         if isinstance(record, SpanStarted) and record.span_kind == "custom":
@@ -143,8 +136,10 @@ class Runs:
     def _alone(self, run: str, told: Told) -> Iterator[Record]:
         """Yield start and end of a run of which no span came."""
         if run in self._begun:
+            self._begun.remove(run)
             return
-        began = RunStarted(ts=_clock.format_ns(told.begun_ns or 0), run=run, name="trace")
+        begun_ns = told.begun_ns or told.seen_ns or 0
+        began = RunStarted(ts=_clock.format_ns(begun_ns), run=run, name="trace")
         yield _started(began, told)
         if told.ended_ns is not None:
             length_ns = None if told.begun_ns is None else told.ended_ns - told.begun_ns
