@@ -137,6 +137,9 @@ class Tally:
         self._stated: dict[str, usage.Number] = {}
         self._buckets: dict[str, int] = {}
         self._costs: dict[str, _RunCosts] = {}
+        self._parents: dict[str, str] = {}
+        self._stating: set[str] = set()
+        self._declared: dict[str, dict[str, usage.Number]] = {}
 
     def skip(self, skipped: Skipped) -> None:
         """Count something that was left out."""
@@ -187,12 +190,13 @@ class Tally:
             return self._tool_retries
         return max(told) + (self._tool_retries or 0)
 
-    def add_usage(self, given: Usage) -> None:
+    def add_usage(self, run: str, given: Usage) -> None:
         """Add the tokens of one call."""
         stated = usage.figures(given.stated)
         for name in stated.__struct_fields__:
             number = getattr(stated, name)
             if number is not None:
+                self._stating.add(run)
                 self._stated[name] = self._stated.get(name, 0) + number
         for name in _BUCKETS:
             count = getattr(given, name)
@@ -210,6 +214,45 @@ class Tally:
         else:
             costs.calls = cost + (costs.calls or 0)
 
+    def add_declared(self, run: str, figures: dict[str, Any]) -> None:
+        """Remember the totals that a run declares."""
+        self.add_cost(run, figures.get("cost_usd"), declared=True)
+        tokens: dict[str, usage.Number] = {}
+        for name in Stated.__struct_fields__:
+            number = figures.get(f"{name}_tokens")
+            if type(number) is int or (type(number) is float and number.is_integer()):
+                tokens[name] = number
+        if tokens:
+            self._declared[run] = tokens
+
+    def add_parent(self, run: str, parent: str) -> None:
+        """Remember which run a run is inside of."""
+        self._parents[run] = parent
+
+    def _all_stated(self) -> dict[str, usage.Number]:
+        """Return the tokens that calls stated, and those of runs that have none but a total.
+
+        A total counts where no call in the run, or in a run inside it, states tokens, and once
+        where a run and one inside it both declare theirs.
+        """
+        covered = set(self._stating)
+        for run in self._stating:
+            covered.update(self._above(run))
+        whole = dict(self._stated)
+        for run, tokens in self._declared.items():
+            above = self._above(run)
+            if run in covered or any(a in self._declared and a not in covered for a in above):
+                continue
+            for name, number in tokens.items():
+                whole[name] = whole.get(name, 0) + number
+        return whole
+
+    def _above(self, run: str) -> list[str]:
+        found: list[str] = []
+        while (run := self._parents.get(run, "")) and run not in found:
+            found.append(run)
+        return found
+
     def report(self) -> Report:
         """Return what was counted so far."""
         runs = len(self._seen) - ("" in self._seen)
@@ -225,7 +268,7 @@ class Tally:
             runs=runs,
             retries=self._retries(),
             errors=len(self._failed),
-            usage_stated=Stated(**{name: _tidy(n) for name, n in self._stated.items()}),
+            usage_stated=Stated(**{name: _tidy(n) for name, n in self._all_stated().items()}),
             usage=Buckets(**self._buckets),
             cost_usd_declared=float(sum(declared)) if declared else None,
             cost_usd_computed=float(sum(computed)) if computed else None,
@@ -272,7 +315,7 @@ def _generation(tally: Tally, record: Generation) -> None:
     if record.status == "error":
         tally.failed(record)
     if record.usage is not None:
-        tally.add_usage(record.usage)
+        tally.add_usage(record.run, record.usage)
     if record.attempt is not None:
         tally.add_attempt(record.attempt)
     tally.add_cost(record.run, record.cost_usd)
@@ -295,8 +338,9 @@ def _link(tally: Tally, record: Link) -> None:
 def _of_run(tally: Tally, record: RunStarted | Update) -> None:
     declared: Any = (record.attributes or {}).get("declared")
     if record.span is None and isinstance(declared, dict):
-        figures = cast("dict[str, Any]", declared)
-        tally.add_cost(record.run, figures.get("cost_usd"), declared=True)
+        tally.add_declared(record.run, cast("dict[str, Any]", declared))
+    if isinstance(record, RunStarted) and record.parent_run:
+        tally.add_parent(record.run, record.parent_run)
 
 
 def _decision(tally: Tally, _record: Decision) -> None:
