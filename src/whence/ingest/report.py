@@ -248,10 +248,10 @@ class Tally:
         return whole
 
     def _above(self, run: str) -> list[str]:
-        found: list[str] = []
+        found = [run]
         while (run := self._parents.get(run, "")) and run not in found:
             found.append(run)
-        return found
+        return found[1:]
 
     def report(self) -> Report:
         """Return what was counted so far."""
