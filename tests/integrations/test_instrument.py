@@ -11,6 +11,7 @@ import textwrap
 import time
 
 import pytest
+from gemini import image_reply
 from loopback import Answer, named_events
 
 import whence
@@ -70,6 +71,29 @@ def test_every_client_is_recorded_whenever_instrument_is_called(program, place, 
 
     assert (done.returncode, done.stderr) == (0, "")
     assert recorded.one().output == "hi"
+
+
+def test_an_image_of_the_images_dialect_is_one_call_where_all_clients_are_observed(
+    program, place, recorded
+):
+    """The dialect records its call itself, so the observer of its library passes it over."""
+    place.will_say(image_reply(b"picture").body)
+    done = program(
+        """
+import asyncio, whence
+from whence import images
+whence.instrument()
+client = images.get_provenance_nano_banana_client(api_key="none", base_url=sys.argv[1])
+context = images.GenerationContext(
+    job_id="job-1", user_id="u", execution_id="e", asset_type="emote")
+request = images.GenerationRequest(prompt="a cat", width=64, height=64)
+answer = asyncio.run(client.generate_with_provenance(request=request, context=context))
+assert answer.image_data == b"picture"
+"""
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert recorded.one().model is not None
 
 
 def test_all_three_libraries_are_observed(program, place, recorded):

@@ -31,6 +31,7 @@ from whence.errors import (
     ImageRateLimitError,
     ImageTimeoutError,
 )
+from whence.integrations.calls import suppressed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,9 +137,11 @@ class GeminiImageClient(AsyncClosing):
         try:
             # The HTTP library limits the wait for each piece of the answer, and this all of them.
             async with asyncio.timeout(self.timeout_s):
-                answered = await self._client.aio.models.generate_content(
-                    model=model, contents=geminibody.contents_of(request), config=config
-                )
+                # A program that observes google-genai would have the call recorded twice.
+                with suppressed():
+                    answered = await self._client.aio.models.generate_content(
+                        model=model, contents=geminibody.contents_of(request), config=config
+                    )
         except Exception as error:
             translated = self._translated(error)
             if translated is None:
