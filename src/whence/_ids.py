@@ -17,6 +17,8 @@ from itertools import count
 
 from whence import _clock
 
+_STILL_DRAWN = 1 << 16
+
 
 def _start(now_ns: int) -> int:
     chosen = int.from_bytes(os.urandom(4), "big") >> 1
@@ -55,9 +57,13 @@ def new_id() -> str:
 
 
 def renew(now_ns: int) -> None:
-    """Move the ids up to the clock, unless they are ahead of it."""
+    """Move the ids up to the clock, unless they are ahead of it.
+
+    Threads that have looked the old counter up may still draw from it, one id each: the new one
+    starts behind those.
+    """
     global next_number  # noqa: PLW0603 - one counter a process is the point
-    next_number = count(max(_start(now_ns), next_number() + 1)).__next__
+    next_number = count(max(_start(now_ns), next_number() + _STILL_DRAWN)).__next__
 
 
 def reseed() -> None:
