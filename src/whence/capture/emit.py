@@ -1,10 +1,11 @@
 """From a record to a line in the log: the one path every verb takes.
 
-The fast path encodes a record of plain values and writes it. What it cannot do - text that is not
-Unicode, values over 32 KiB, redaction, withheld content - is done field by field on the careful
-path, where long values go to blobs and the fields that have to stay text keep a preview, their
-exact value beside them under the key `whole`. Whatever fails here is counted as a lost record of
-the run, told of by a gap record, and never raised.
+The fast path encodes a record of plain values and writes it: in one call from the values as the
+user gave them where that is compiled (`whence.log.lines`), else from the struct of a line. What it
+cannot do - text that is not Unicode, values over 32 KiB, redaction, withheld content - is done
+field by field on the careful path, where long values go to blobs and the fields that have to stay
+text keep a preview, their exact value beside them under the key `whole`. Whatever fails here is
+counted as a lost record of the run, told of by a gap record, and never raised.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 from whence import _clock
 from whence.capture import guard, state, values
 from whence.errors import LinkError
-from whence.log import blobs
+from whence.log import blobs, lines
 from whence.log.resend import VALUE_BYTES, Fragment, Seen
 from whence.log.writer import REFUSED, TOO_LONG, Writer, split_place
 from whence.record import codec
@@ -46,6 +47,7 @@ CONTENT_FIELDS = frozenset(
 """Record fields that `capture_content=False` keeps out of the log."""
 _LINE_FIELDS = frozenset({"v", "seq", "ts", "run"})
 _ENVELOPE = frozenset({"v", "seq", "ts", "run", "span", "id", "stage", "kind"})
+_SHARED_FIELDS = _ENVELOPE | {"extra"}
 _TEXT_TYPES = (str, str | None, str | dict[str, Any] | None)
 _TEXTS_INSIDE = frozenset({"tags", "sample_ids", "options", "fields"})
 _OPTION_TEXTS = frozenset({"name", "reason_rejected"})
@@ -96,10 +98,18 @@ class Shape(msgspec.Struct, frozen=True):
     """The format version and the kind, for the field `v` of a line."""
     line: Callable[..., Any]
     """Makes a line: `v` (the head), `run` (the envelope of a scope), and the kind's own fields."""
+    template: Any
+    """The same for `State.put`, which takes the kind's own fields in their order; or None."""
 
 
-def shape(kind: type[Record], *, has_id: bool = True) -> Shape:
-    """Return the shape of a kind of record."""
+def shape(kind: type[Record], *, has_id: bool = True, direct: bool = True) -> Shape:
+    """Return the shape of a kind of record.
+
+    Args:
+        kind: The kind.
+        has_id: Whether its records have ids of their own.
+        direct: Whether its records may be written with `State.put`.
+    """
     fields: list[Any] = [
         ("v", msgspec.Raw),
         ("seq", int, 0),
@@ -109,14 +119,31 @@ def shape(kind: type[Record], *, has_id: bool = True) -> Shape:
     if has_id:
         fields.append(("id", str))
     for field in msgspec.structs.fields(kind):
-        if field.name not in _ENVELOPE and field.name != "extra":
+        if field.name not in _SHARED_FIELDS:
             required = field.default is msgspec.NODEFAULT
             fields.append((field.name, Any) if required else (field.name, Any, field.default))
     line = msgspec.defstruct(
         f"{kind.__name__}Line", fields, kw_only=True, omit_defaults=True, gc=False
     )
-    tag = str(kind.__struct_config__.tag).encode()
-    return Shape(kind, msgspec.Raw(b'%d,"kind":"%b"' % (FORMAT_VERSION, tag)), line)
+    head = b'%d,"kind":"%b"' % (FORMAT_VERSION, str(kind.__struct_config__.tag).encode())
+    template = lines.template(head, kind, skip=_SHARED_FIELDS, has_id=has_id) if direct else None
+    return Shape(kind, msgspec.Raw(head), line, template)
+
+
+def write_plain(scope: Verbs, how: Shape, now_ns: int, *values: Any) -> Any:
+    """Write a record of values as the user gave them, if all of them are plain.
+
+    Args:
+        scope: Where it belongs.
+        how: The shape of its kind.
+        now_ns: The time of the record.
+        *values: The kind's own fields in their order; the last ones may be left out.
+
+    Returns:
+        Its id, or True if its kind has none; None if nothing was written.
+    """
+    put = _current.put
+    return None if put is None else put(how.template, scope.envelope, now_ns, *values)
 
 
 def write(scope: Verbs, how: Shape, line: Any, now_ns: int) -> None:

@@ -17,13 +17,15 @@ from typing import Any
 
 import msgspec
 
-from whence import _ids, _registry, config
+from whence import _ids, config
 from whence.capture import guard
 from whence.errors import ConfigError
+from whence.log import lines
 from whence.log.resend import Seen
 from whence.log.writer import Writer
 
 Redact = Callable[..., Any]
+Put = Callable[..., Any]
 
 
 class FlushReport(msgspec.Struct, frozen=True):
@@ -58,6 +60,11 @@ class State:
         """Whether records have to take the slow path because of `redact` or `capture_content`."""
         self.quick: Writer | None = None
         """The writer if it is open and records may take the fast path."""
+        self.put: Put | None = None
+        """The compiled way to write a record, if there is one and records may take the fast path.
+
+        It answers None for a record that it leaves to the writer's other methods.
+        """
         self.pid = os.getpid()
         self.opening = threading.RLock()
 
@@ -76,7 +83,9 @@ class State:
 
                 settings = self.load()
                 self.writer = Writer(Home(settings.home), durability=settings.durability)
-                self.quick = None if self.careful else self.writer
+                if not self.careful:
+                    self.quick = self.writer
+                    self.put = self.writer.put if lines.COMPILED else None
                 if self.mirror is not None:
                     self.mirror.follow(self.writer)
             return self.writer
@@ -143,6 +152,8 @@ def configure(
     )
     mirror = None
     if otel is not None:
+        from whence import _registry  # noqa: PLC0415 - importing whence has to be quick
+
         mirror = _registry.load("mirror").open_mirror(otel, guard.tell_once)
     if current.writer is not None:
         current.writer.close()
@@ -150,7 +161,7 @@ def configure(
     if current.mirror is not None:
         current.mirror.stop()
     current.mirror = mirror
-    current.writer = current.quick = None
+    current.writer = current.quick = current.put = None
     current.settings = settings
     current.enabled = settings.enabled
     current.projects = dict(projects or {})
@@ -227,7 +238,7 @@ def _at_exit() -> None:
 def _after_fork() -> None:
     _ids.reseed()
     inherited = current.writer
-    current.writer = current.quick = None
+    current.writer = current.quick = current.put = None
     current.seen = Seen(None, -1)
     current.pid = os.getpid()
     current.opening = threading.RLock()  # another thread of the parent may have held it
