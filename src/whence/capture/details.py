@@ -228,7 +228,7 @@ _UPDATE_FIELDS = frozenset(
 def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None = None) -> None:
     """Write what became known about an open run or span: keywords of `set`, or tags."""
     now = _clock.wall_ns()
-    put = emit.put_blob
+    put = state.put_blob
     if _UPDATE_FIELDS.isdisjoint(attributes):
         if attributes or tags:
             if emit.write_plain(scope, _UPDATE, now, attributes or None, tags):
@@ -311,7 +311,7 @@ def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:  # noqa: C901,
             made[key] = value if type(value) is str else _text(value)
         elif key in _SHARED:
             keep = key in {"prompt_template", "parameters"}  # brought into their forms below
-            shared[key] = value if keep else values.clean(value, emit.put_blob)
+            shared[key] = value if keep else values.clean(value, state.put_blob)
         elif key in _GENERATION_OTHER:
             _GENERATION_OTHER[key](made, key, value)
         else:
@@ -327,18 +327,18 @@ def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:  # noqa: C901,
     if messages is not None and not isinstance(messages, list):
         shared["messages"] = [messages]
     if "parameters" in shared:
-        shared["parameters"] = mapping(shared["parameters"], emit.put_blob)
+        shared["parameters"] = mapping(shared["parameters"], state.put_blob)
     if "prompt_template" in shared:
         template = _text(shared.pop("prompt_template"))
         (shared if values.is_short(template) else made)["prompt_template"] = template
     if others:
-        made["attributes"] = mapping(others, emit.put_blob)
+        made["attributes"] = mapping(others, state.put_blob)
     emit.write_shared(scope, _GENERATION, made, now, shared)
     return record_id
 
 
 def _set_value(made: dict[str, Any], key: str, value: Any) -> None:
-    made[key] = value if type(value) is str else values.clean(value, emit.put_blob)
+    made[key] = value if type(value) is str else values.clean(value, state.put_blob)
 
 
 def _set_usage(made: dict[str, Any], _key: str, value: Any) -> None:
@@ -346,7 +346,7 @@ def _set_usage(made: dict[str, Any], _key: str, value: Any) -> None:
         from whence.record.attributes import as_mapping  # noqa: PLC0415 - most usages are mappings, and importing whence has to be quick
 
         value = as_mapping(value)
-    made["usage_stated"] = values.clean(value, emit.put_blob)
+    made["usage_stated"] = values.clean(value, state.put_blob)
 
 
 def _set_number(made: dict[str, Any], key: str, value: Any) -> None:
@@ -358,16 +358,16 @@ def _set_whole(made: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _set_mapping(made: dict[str, Any], key: str, value: Any) -> None:
-    made[key] = mapping(value, emit.put_blob)
+    made[key] = mapping(value, state.put_blob)
 
 
 def _set_media(made: dict[str, Any], key: str, value: Any) -> None:
     items = cast("list[Any]", value) if type(value) in (list, tuple) else [value]
-    made[key] = [mapping(item, emit.put_blob) for item in items]
+    made[key] = [mapping(item, state.put_blob) for item in items]
 
 
 def _set_error(made: dict[str, Any], key: str, value: Any) -> None:
-    made[key] = error_field(value, emit.put_blob)
+    made[key] = error_field(value, state.put_blob)
 
 
 def _set_duration(made: dict[str, Any], key: str, value: Any) -> None:
@@ -401,7 +401,7 @@ _GENERATION_OTHER: dict[str, Callable[[dict[str, Any], str, Any], None]] = {
 def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
     """Write a tool call record from keyword arguments, which are used up, and return its id."""
     now = _clock.wall_ns()
-    put = emit.put_blob
+    put = state.put_blob
     pop = fields.pop
     given, got = pop("input", None), pop("output", None)
     problem, status, tool_type = pop("error", None), pop("status", None), pop("tool_type", None)
@@ -474,7 +474,7 @@ def emit_transformation(scope: Verbs, name: str, fields: dict[str, Any]) -> str:
     """Write a transformation record from keyword arguments and return its id."""
     now = _clock.wall_ns()
     record_id = _ids.new_id()
-    put = emit.put_blob
+    put = state.put_blob
     fields = dict(fields)
     pop = fields.pop
     method, parameters = pop("method", None), pop("parameters", None)

@@ -17,6 +17,7 @@ from whence.capture.context import current_scope
 from whence.capture.emit import never_raises
 from whence.capture.noop import NOOP, NoOp
 from whence.capture.state import current as state
+from whence.capture.state import put_blob
 from whence.capture.verbs import Verbs
 from whence.log.resend import VALUE_BYTES
 from whence.record.run import RunEnded, RunStarted
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _wall = _clock.wall_ns
 _mono = _clock.mono_ns
 _text = values.text
-_put = emit.put_blob
+_put = put_blob
 _CANCELLED = frozenset({"CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt"})
 _DURATIONS = frozenset({"duration_ns", "duration_ms", "duration_s"})
 _GENERATION_FIELDS = frozenset(
@@ -545,7 +546,7 @@ def open_run(
         if tags is not None:
             fields["tags"] = details.texts(tags)
         if attributes:
-            fields["attributes"] = details.attributes(dict(attributes), emit.put_blob)
+            fields["attributes"] = details.attributes(dict(attributes), put_blob)
         return Run(fields)
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
         emit.failed(error, "")

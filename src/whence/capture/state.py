@@ -20,12 +20,15 @@ import msgspec
 from whence import _ids, config
 from whence.capture import guard
 from whence.errors import ConfigError
-from whence.log import lines
+from whence.log import blobs, lines
 from whence.log.resend import Seen
 from whence.log.writer import Writer
+from whence.record.values import MARK
 
 Redact = Callable[..., Any]
 Put = Callable[..., Any]
+HELD = "held"
+"""Key of a marker that holds bytes until texts in them are redacted."""
 
 
 class FlushReport(msgspec.Struct, frozen=True):
@@ -102,6 +105,35 @@ class State:
 
 
 current = State()
+
+
+def put_blob(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str, Any]:
+    """Return the marker of bytes that a user's value holds, stored as a blob of the current home.
+
+    Where texts are redacted first, the marker holds the bytes until that is done.
+    """
+    if not current.capture_content:
+        return {MARK: "withheld", "why": "capture_content is off", "size_bytes": len(content)}
+    if current.redact is not None:
+        return {MARK: "blob", "encoding": encoding, HELD: content}
+    return store_blob(content, encoding, preview)
+
+
+def store_blob(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str, Any]:
+    """Store bytes as a blob.
+
+    Returns:
+        The marker; one without bytes if the disk refuses them.
+    """
+    writer = current.writer or current.open_writer()
+    try:
+        return blobs.put(
+            writer.home, content, encoding, preview=preview, sync=writer.durability != "process"
+        )
+    except OSError as error:
+        why = f"{error.strerror or error} while storing a value of {len(content)} bytes"
+        writer.count_loss("", why)
+        return {MARK: "withheld", "why": why, "size_bytes": len(content), "preview": preview}
 
 
 def configure(
