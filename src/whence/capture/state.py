@@ -13,7 +13,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -85,13 +85,17 @@ class State:
                 from whence.log.home import Home  # noqa: PLC0415 - only those who record pay for it
 
                 settings = self.load()
-                self.writer = Writer(Home(settings.home), durability=settings.durability)
-                if not self.careful:
-                    self.quick = self.writer
-                    self.put = self.writer.put if lines.COMPILED else None
-                if self.mirror is not None:
-                    self.mirror.follow(self.writer)
-            return self.writer
+                self.write_with(Writer(Home(settings.home), durability=settings.durability))
+            return cast("Writer", self.writer)
+
+    def write_with(self, writer: Writer) -> None:
+        """Let the records of this process go to a writer from now on."""
+        if not self.careful:
+            self.quick = writer
+            self.put = writer.put if lines.COMPILED else None
+        if self.mirror is not None:
+            self.mirror.follow(writer)
+        self.writer = writer
 
     def records_project(self, project: str | None) -> bool:
         """Whether runs of `project` are recorded, the sampling draw included."""
