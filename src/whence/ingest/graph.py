@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 STAGE = "stage"
 _TICKS = 1_000
 _MADE = frozenset({"generated", "derived_from"})
+_FROM_WITHIN = frozenset({"generated", "resourceUsage"})
+"""Kinds of ties from an activity to what came out of it."""
 _AGENTS = frozenset({"wasAssociatedWith", "agent"})
 """Kinds of ties from an agent to what it did."""
 _DESCRIBED_ELSEWHERE = "undescribed"
@@ -100,18 +102,25 @@ class Graph:
         """Return what an activity generated."""
         return self._generated.get(activity.id, [])
 
-    def records(self, started: Fields) -> Iterator[Record]:
+    @property
+    def stated_ns(self) -> list[int]:
+        """All times that are stated in it, Unix nanoseconds."""
+        return graph_order.stated_times(self.things.values(), self.ties)
+
+    def records(self, started: Fields, undated_ns: int = 0) -> Iterator[Record]:
         """Yield the records of the run.
 
         Args:
             started: Fields of its start, but for its id and time.
+            undated_ns: When it begins if it states no time at all, Unix time.
         """
         graph_order.without_rings(self.things)
-        stated = graph_order.stated_times(self.things.values(), self.ties)
-        self._begun_ns = min(stated, default=0)
+        stated = self.stated_ns
+        self._begun_ns = min(stated, default=undated_ns)
         self._made = graph_order.placed(self.things, self.ties, self._begun_ns)
         self._ended_ns = max((one.ended_ns for one in self._made.values()), default=self._begun_ns)
         self._look_around()
+        self._find_homes()
         attributes = {**started.pop("attributes"), **({} if stated else {"undated": True})}
         began = _clock.format_ns(self._begun_ns)
         yield RunStarted(ts=began, run=self.run, attributes=attributes, **started)
@@ -125,7 +134,7 @@ class Graph:
                 yield self._source(thing)
         for tie in self.ties:
             yield self._link(tie)
-        yield from self._end(max(stated, default=0) - self._begun_ns)
+        yield from self._end(max(stated, default=self._begun_ns) - self._begun_ns)
 
     def _look_around(self) -> None:
         """Find what activities used, made and were done by, and where things belong."""
@@ -144,12 +153,14 @@ class Graph:
                 self._used.setdefault(tie.target, []).append((tie, source))
             if tie.kind in _AGENTS:
                 self._agents.setdefault(tie.target, source.name)
+
+    def _find_homes(self) -> None:
+        """Find where things belong: to the innermost maker of each, else to its outermost user."""
         depths: dict[str, int] = {}
         for key in self._made:  # what is around an activity comes before it
             depths[key] = depths.get(self.things[key].parent or "", 0) + 1
-        # A thing belongs to the innermost activity that made it, else the outermost that used it.
         for tie in sorted(self.ties, key=lambda tie: -depths.get(tie.source, 0)):
-            if self.things[tie.source].role == ACTIVITY:
+            if tie.kind in _FROM_WITHIN and self.things[tie.source].role == ACTIVITY:
                 self._homes.setdefault(tie.target, tie.source)
         for tie in sorted(self.ties, key=lambda tie: depths.get(tie.target, 0)):
             if self.things[tie.target].role == ACTIVITY:

@@ -59,7 +59,9 @@ def call_of(
         provider=loose.name(_plain(_said(thing, "provider"))),
         messages=[{"role": "user", "content": text} for text in prompts] or None,
         output=None if answer is None else {"role": "assistant", "content": answer},
-        usage=usage.of_stated({key: n for key, n in said.items() if key in _COUNTS and n}),
+        usage=usage.of_stated(
+            {key: n for key, n in said.items() if key in _COUNTS and n is not None}
+        ),
         cost_usd=loose.amount(said.get("cost_usd")),
     )
 
@@ -133,4 +135,4 @@ def _plain(value: Any) -> Any:
 
 def _number(value: Any) -> int | float | None:
     found = stated.number(_plain(value))
-    return int(found) if found is not None and found.is_integer() else found
+    return int(found) if isinstance(found, float) and found.is_integer() else found

@@ -156,7 +156,7 @@ def placed(things: Mapping[str, Thing], ties: Iterable[Tie], first_ns: int) -> d
         # What is in a ring with it may have no place yet.
         floors = [_after(made[o], kind) for o, kind in earlier[key].items() if o in made]
         made[key] = _span(nodes[key], max([first_ns, *floors]), hints.get(key, []))
-    _widen(nodes, made)
+    _fit(nodes, made)
     return made
 
 
@@ -201,11 +201,19 @@ def _ordered(earlier: Mapping[str, Mapping[str, str]]) -> Iterable[str]:
                     ready.append(other)
 
 
-def _widen(nodes: Mapping[str, Thing], made: dict[str, Span]) -> None:
-    """Let an activity whose end nobody stated last until those inside it have ended."""
-    for key in reversed(list(made)):
-        parent = nodes[key].parent
-        if parent is not None and nodes[parent].ended_ns is None:
-            inner, outer = made[key], made[parent]
-            if inner.ended_ns >= outer.ended_ns:
-                made[parent] = Span(outer.begun_ns, min(inner.ended_ns + STEP_NS, LAST_NS))
+def _fit(nodes: Mapping[str, Thing], made: dict[str, Span]) -> None:
+    """Let an activity of which nobody stated when it was last as long as those inside it."""
+    begun: dict[str, int] = {}
+    ended: dict[str, int] = {}
+    for key in reversed(list(made)):  # what is inside an activity comes behind it
+        thing, span = nodes[key], made[key]
+        if key in begun:
+            first_ns = span.begun_ns if thing.begun_ns is not None else begun[key]
+            last_ns = span.ended_ns
+            if thing.ended_ns is None:
+                last_ns = min(max(last_ns, ended[key] + STEP_NS), LAST_NS)
+            span = made[key] = Span(first_ns, last_ns)
+        parent = thing.parent
+        if parent is not None:
+            begun[parent] = min(begun.get(parent, span.begun_ns), span.begun_ns)
+            ended[parent] = max(ended.get(parent, span.ended_ns), span.ended_ns)

@@ -64,9 +64,11 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:  # noqa: A
     if (skipped or left) and not any(section.records for section in sections):
         return
     graphs = [prov_graph.graph_of(section) for section in sections]
+    # A bundle without times tells of what is dated elsewhere in its document, so it follows that.
+    latest_ns = max((time for graph in graphs for time in graph.stated_ns), default=0)
     for section, graph in zip(sections, graphs, strict=True):
         prov_graph.connect(graph, graphs)
-        yield from graph.records(_started(source, section, sections))
+        yield from graph.records(_started(source, section, sections), latest_ns)
 
 
 def _started(source: Source, section: Section, sections: list[Section]) -> Fields:
@@ -119,6 +121,7 @@ def _fill(section: Section, content: Fields, where: str, left: list[Skipped]) ->
     """Take the records of a document or bundle, and note what is none."""
     for kind, records in content.items():
         if kind in _AROUND:
+            section.others |= {} if kind == "bundle" else {kind: records}
             continue
         if not isinstance(records, dict):
             if kind in _TYPES:

@@ -92,6 +92,8 @@ def document(source: Source) -> tuple[Fields, list[Skipped]]:
             reader.parser.Parse(b"", True)  # noqa: FBT003 - as above
         except (EOFError, zlib.error) as error:
             reader.left.append(Skipped(source.name, f"cannot be unpacked: {error}"))
+        except (LookupError, ValueError) as error:
+            raise IngestError(f"{source.name} is in an encoding not known: {error}") from error
         except expat.ExpatError as error:
             if not reader.is_prov:
                 raise IngestError(f"{source.name} is not PROV-XML: {error}") from error
