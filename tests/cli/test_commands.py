@@ -11,6 +11,7 @@ import os
 
 import pytest
 
+import whence
 from whence.cli.app import COMMANDS
 from whence.cli.commands.retain import Days
 from whence.log import blobs, segment
@@ -43,6 +44,22 @@ def test_runs_are_paged(ask, ask_json, recorded):
     assert second["next"] is None
     assert f"--after {first['next']}" in ask("runs", "--limit", "2").stderr
     assert ask("runs", "--order", "name", "--after", first["next"]).exit_code == 2
+
+
+def test_runs_say_how_many_calls_are_not_in_a_cost(ask, ask_json, home):
+    """A column of its own for people, a field in JSON; without a cost there is nothing to say."""
+    whence.configure(home)
+    for name, costs in (("half", (0.25, None)), ("none", (None,))):
+        with whence.run(name) as run:
+            for cost in costs:
+                run.record_generation(model="m", cost_usd=cost)
+    whence.configure(home, enabled=False)
+
+    head, none, half = ask("runs").stdout.splitlines()
+    assert "unpriced" in head
+    assert half.endswith("$0.2500    1 of 2")
+    assert "of" not in none
+    assert [run["unpriced_calls"] for run in ask_json("runs")["items"]] == [1, 1]
 
 
 def test_runs_in_an_order(ask_json, recorded):

@@ -85,7 +85,8 @@ def _span_line(row: r.SpanRow) -> str:
 def _figures(row: r.RunRow | r.SpanRow) -> list[str]:
     figures = [] if row.duration_ms is None else [text.duration(row.duration_ms)]
     if isinstance(row, r.RunRow):
-        figures += [] if row.cost_usd is None else [text.money(row.cost_usd)]
+        if row.cost_usd is not None:
+            figures.append(text.cost(row.cost_usd, row.generations, row.unpriced_calls))
         figures += [] if row.input_tokens is None else [tokens(row.input_tokens, row.output_tokens)]
     return figures
 
