@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from whence import _clock
 from whence.query import text
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def times(values_ns: Sequence[int | None]) -> tuple[str, list[str]]:
     """
     local = [
         None
-        if value is None or not text.is_dated(value)
+        if value is None or not _clock.is_dated(value)
         else time.localtime(value // 1_000_000_000)
         for value in values_ns
     ]

@@ -33,8 +33,6 @@ _MINUTE_MS = 60_000.0
 _HOUR_MS = 3_600_000.0
 _CENT = 0.01
 _LONGEST_FLOAT = 10
-UNDATED_NS = 86_400_000_000_000
-"""Times of the first day of 1970 only say in which order things were: their source has no times."""
 _BIG = 1_000
 
 
@@ -256,19 +254,14 @@ def cost(usd: float, calls: int, unpriced: int) -> str:
 
 def moment(unix_ns: int | None) -> str:
     """Return a time as `2026-01-31 23:59:59` UTC; `-` where nobody stated one."""
-    if unix_ns is None or not is_dated(unix_ns):
+    if unix_ns is None or not _clock.is_dated(unix_ns):
         return "-"
     return _clock.format_ns(unix_ns)[:19].replace("T", " ")
 
 
 def began(unix_ns: int) -> str:
     """Return when something began, or that its source has no times."""
-    return f"began {moment(unix_ns)} UTC" if is_dated(unix_ns) else "undated"
-
-
-def is_dated(unix_ns: int) -> bool:
-    """Whether a time is one, and does not merely say in which order things were."""
-    return unix_ns >= UNDATED_NS
+    return f"began {moment(unix_ns)} UTC" if _clock.is_dated(unix_ns) else "undated"
 
 
 def pre(text: str) -> str:

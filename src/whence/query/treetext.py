@@ -171,6 +171,8 @@ def call_figures(row: r.GenerationRow) -> list[str]:
     parts: list[str] = []
     if row.input_tokens is not None or row.output_tokens is not None:
         parts.append(tokens(row.input_tokens, row.output_tokens))
+    if row.usage_note:
+        parts.append("usage not understood")
     if row.cost_usd is not None:
         parts.append(text.money(row.cost_usd))
     if row.duration_ms is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from whence import _clock
 from whence.query import chain, find, lineage, restore, scope, text, tree, whytext
 from whence.query.chain import Choice, Evidence, Stage
 from whence.query.lineage import Edge
@@ -267,7 +268,7 @@ def _verdicts(whole: tree.RunTree, found: find.Found, part: scope.Scope) -> list
 
 def _loose_gaps(store: Store, run: r.RunRow) -> Iterable[r.GapRow]:
     """Yield losses that no run can be blamed for and that may have happened while this one ran."""
-    if not text.is_dated(run.started_ns):
+    if not _clock.is_dated(run.started_ns):
         return
     rows = store.select("gaps", Compare(FieldRef("run"), "=", ""), Order("ts_ns", descending=False))
     for gap in cast("list[r.GapRow]", rows):
@@ -305,7 +306,7 @@ def _duration_ms(run: r.RunRow, part: scope.Scope) -> float | None:
     """Return how long the chain took; None where the times of a run only tell an order."""
     if part.until_ns is None:
         return run.duration_ms
-    if not text.is_dated(run.started_ns):
+    if not _clock.is_dated(run.started_ns):
         return None
     last_ns = max([part.until_ns, *(record.ts_ns for record in part.records)])
     return (last_ns - run.started_ns) / 1e6

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from whence import _clock
+from whence.log.segment import writer_of
 from whence.record import usage as usage_of
 from whence.record.decision import Decision, Factor
 from whence.record.event import Event, Foreign, Gap
@@ -289,11 +290,6 @@ def add_known(total: Any, value: Any) -> Any:
     return value if total is None else total + value
 
 
-def writer_of(segment: str) -> str:
-    """Return the writer's name in a segment name `day/writer.n`."""
-    return segment.partition("/")[2].rpartition(".")[0]
-
-
 def merge_runs(a: RunState, b: RunState) -> RunState:
     """Return what both states of one run say together."""
     first, second = (a, b) if a.start is not None or b.start is None else (b, a)
@@ -552,6 +548,7 @@ def _generation(record: Generation, common: dict[str, Any]) -> r.Row:
         cost_source=record.cost_source,
         price=record.price,
         usage=usage,
+        usage_note=usage_of.note_on(usage),
         messages=record.messages or [],
         output=record.output,
         reasoning=record.reasoning,

@@ -273,6 +273,8 @@ class GenerationRow(PointRow, frozen=True, kw_only=True, omit_defaults=True):
     """The price used and the date it took effect."""
     usage: Usage | None = None
     """Tokens in disjoint buckets, and as the provider stated them."""
+    usage_note: str | None = None
+    """Why a usage that was stated gives no tokens."""
     messages: list[Any] = []
     """What was sent."""
     output: Any = None
