@@ -85,6 +85,44 @@ def test_show_takes_any_id(ask, recorded, named):
     assert all(word in result.stdout for word in ("weather", "collect", "judge", "mood"))
 
 
+def test_show_leaves_out_what_is_deep_or_long_and_says_how_to_see_it(ask, ask_json, home):
+    """A span of the last level counts what it holds; standard error names the option to use."""
+    whence.configure(home)
+    with whence.run("x", external_id="deep") as run:
+        for number in range(3):
+            with whence.stage(f"stage {number}") as stage, whence.step("a"), whence.step("b"):
+                pass
+            stage.event("seen")
+    whence.configure(home, enabled=False)
+
+    shallow = ask("show", "deep", "--depth", "1")
+    assert shallow.stdout.count("(+ 2 spans)") == 3
+    assert shallow.stdout.count("seen") == 3
+    assert "step" not in shallow.stdout
+    assert shallow.stderr == "6 deeper spans with what is in them: --depth 2 shows a level more\n"
+    assert ask("show", "deep", "--depth", "2").stdout.count("step a") == 3
+    assert ask("show", "deep", "--depth", "3").stderr == ""
+
+    short = ask("show", "deep", "--limit", "3")
+    assert len(short.stdout.splitlines()) == 3
+    assert short.stderr == "10 more lines: --limit 0 shows all\n"
+    assert len(ask("show", "deep", "--limit", "0").stdout.splitlines()) == 13
+    assert len(ask_json("show", run.id, "--limit", "1", "--depth", "1")["spans"]) == 3
+
+
+def test_a_pipe_gets_every_cell_whole(ask, home, monkeypatch):
+    """However narrow the terminal is said to be, a name in a pipe is all of it, on one line."""
+    monkeypatch.setenv("COLUMNS", "40")
+    long = {name: name * 60 for name in ("name", "project", "external_id")}
+    whence.configure(home)
+    with whence.run(**long):
+        pass
+    whence.configure(home, enabled=False)
+
+    _, line = ask("runs").stdout.splitlines()
+    assert all(value in line for value in long.values())
+
+
 def test_show_as_json_is_the_whole_tree(ask_json, recorded):
     """The document holds the run and everything below it."""
     tree = ask_json("show", recorded.calm)

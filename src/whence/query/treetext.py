@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from whence import _clock
 from whence.query import text
 from whence.store import rows as r
 
@@ -19,8 +20,14 @@ _DEEPEST = 40
 """Deeper nesting is not indented further."""
 
 
-def lines_of(tree: RunTree) -> list[str]:
-    """Return the lines of a tree."""
+def lines_of(tree: RunTree, depth: int | None = None) -> list[str]:
+    """Return the lines of a tree.
+
+    Args:
+        tree: The tree.
+        depth: How many levels of spans to show; None for all. A span of the last level says how
+            many it holds.
+    """
     run = tree.run
     shown = [f"run {text.printable(run.name or '(no name)', 60)}", run.status, *_figures(run)]
     lines = [f"{text.printable('  '.join(shown))}  {run.id}"]
@@ -37,13 +44,17 @@ def lines_of(tree: RunTree) -> list[str]:
         (1, item) for item in reversed(_inside(tree.spans, tree.records))
     ]
     while stack:
-        depth, item = stack.pop()
-        indent = "  " * min(depth, _DEEPEST)
+        level, item = stack.pop()
+        indent = "  " * min(level, _DEEPEST)
         if isinstance(item, r.PointRow):
             lines.append(f"{indent}{describe(item)}")
             continue
-        lines.append(indent + _span_line(item.row))
-        stack.extend((depth + 1, inner) for inner in reversed(_inside(item.children, item.records)))
+        hidden = [] if depth is None or level < depth else item.children
+        below = sum(1 for child in hidden for _ in child.iter_spans())
+        held = f"  (+ {text.counted(below, 'span')})" if below else ""
+        lines.append(f"{indent}{_span_line(item.row)}{held}")
+        inside = _inside([] if hidden else item.children, item.records)
+        stack.extend((level + 1, inner) for inner in reversed(inside))
     return lines
 
 
@@ -62,7 +73,8 @@ def _no_end(tree: RunTree) -> str:
     pid, host = where.get("pid"), where.get("host")
     process = "" if pid is None else f", of process {text.printable(pid, 20)}"
     machine = "" if host is None else f" on {text.printable(host, 60)}"
-    return f"it has no end; its last record is from {text.moment(last_ns)}{process}{machine}"
+    last = f"; its last record is from {text.moment(last_ns)}" if _clock.is_dated(last_ns) else ""
+    return f"it has no end{last}{process}{machine}"
 
 
 def _inside(spans: list[SpanNode], records: list[r.PointRow]) -> list[SpanNode | r.PointRow]:
