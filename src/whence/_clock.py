@@ -17,6 +17,8 @@ _text_second: dict[str, int] = {}
 _CACHED_SECONDS = 4096
 _SECOND_NS = 1_000_000_000
 _OWN_LENGTH = 30
+UNDATED_NS = 86_400_000_000_000
+"""Times of the first day of 1970 only say in which order things were: their source has no times."""
 
 
 def format_ns(unix_ns: int) -> str:
@@ -29,6 +31,11 @@ def format_ns(unix_ns: int) -> str:
         prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
         _second = (second * 1_000_000_000, prefix)
     return "%s%09dZ" % (prefix, nanos)  # noqa: UP031 - a fifth faster than an f-string, on every record
+
+
+def is_dated(unix_ns: int) -> bool:
+    """Whether a time is one, and does not merely say in which order things were."""
+    return unix_ns >= UNDATED_NS
 
 
 def parse_ns(text: str) -> int:

@@ -11,6 +11,7 @@ import os
 
 import pytest
 
+import whence
 from whence.cli.app import COMMANDS
 from whence.cli.commands.retain import Days
 from whence.log import blobs, segment
@@ -45,6 +46,22 @@ def test_runs_are_paged(ask, ask_json, recorded):
     assert ask("runs", "--order", "name", "--after", first["next"]).exit_code == 2
 
 
+def test_runs_say_how_many_calls_are_not_in_a_cost(ask, ask_json, home):
+    """A column of its own for people, a field in JSON; without a cost there is nothing to say."""
+    whence.configure(home)
+    for name, costs in (("half", (0.25, None)), ("none", (None,))):
+        with whence.run(name) as run:
+            for cost in costs:
+                run.record_generation(model="m", cost_usd=cost)
+    whence.configure(home, enabled=False)
+
+    head, none, half = ask("runs").stdout.splitlines()
+    assert "unpriced" in head
+    assert half.endswith("$0.2500    1 of 2")
+    assert "of" not in none
+    assert [run["unpriced_calls"] for run in ask_json("runs")["items"]] == [1, 1]
+
+
 def test_runs_in_an_order(ask_json, recorded):
     """--order takes a field of runs, with `-` for the largest first."""
     items = ask_json("runs", "--order", "started_ns")["items"]
@@ -66,6 +83,44 @@ def test_show_takes_any_id(ask, recorded, named):
 
     assert result.exit_code == 0
     assert all(word in result.stdout for word in ("weather", "collect", "judge", "mood"))
+
+
+def test_show_leaves_out_what_is_deep_or_long_and_says_how_to_see_it(ask, ask_json, home):
+    """A span of the last level counts what it holds; standard error names the option to use."""
+    whence.configure(home)
+    with whence.run("x", external_id="deep") as run:
+        for number in range(3):
+            with whence.stage(f"stage {number}") as stage, whence.step("a"), whence.step("b"):
+                pass
+            stage.event("seen")
+    whence.configure(home, enabled=False)
+
+    shallow = ask("show", "deep", "--depth", "1")
+    assert shallow.stdout.count("(+ 2 spans)") == 3
+    assert shallow.stdout.count("seen") == 3
+    assert "step" not in shallow.stdout
+    assert shallow.stderr == "6 deeper spans with what is in them: --depth 2 shows a level more\n"
+    assert ask("show", "deep", "--depth", "2").stdout.count("step a") == 3
+    assert ask("show", "deep", "--depth", "3").stderr == ""
+
+    short = ask("show", "deep", "--limit", "3")
+    assert len(short.stdout.splitlines()) == 3
+    assert short.stderr == "10 more lines: --limit 0 shows all\n"
+    assert len(ask("show", "deep", "--limit", "0").stdout.splitlines()) == 13
+    assert len(ask_json("show", run.id, "--limit", "1", "--depth", "1")["spans"]) == 3
+
+
+def test_a_pipe_gets_every_cell_whole(ask, home, monkeypatch):
+    """However narrow the terminal is said to be, a name in a pipe is all of it, on one line."""
+    monkeypatch.setenv("COLUMNS", "40")
+    long = {name: name * 60 for name in ("name", "project", "external_id")}
+    whence.configure(home)
+    with whence.run(**long):
+        pass
+    whence.configure(home, enabled=False)
+
+    _, line = ask("runs").stdout.splitlines()
+    assert all(value in line for value in long.values())
 
 
 def test_show_as_json_is_the_whole_tree(ask_json, recorded):

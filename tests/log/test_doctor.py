@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from whence import _clock
@@ -13,8 +14,10 @@ from whence.log import blobs, catalog, doctor
 from whence.log.catalog import Batch, Catalog, Part
 from whence.log.home import Home
 from whence.log.writer import Writer
-from whence.record import codec
+from whence.record import codec, usage
 from whence.record.event import Event, Gap
+from whence.record.generation import Generation
+from whence.record.run import RunEnded, RunStarted
 from whence.record.values import MARK
 from whence.store.compactor import compact
 
@@ -72,6 +75,54 @@ def test_an_empty_home_is_fine(place):
     found = doctor.examine(place)
 
     assert (found.segments, found.findings, found.worst()) == ([], [], None)
+
+
+HOUR_NS = 3_600_000_000_000
+
+
+def begun(run, ago_ns, **fields):
+    now_ns = _clock.wall_ns()
+    ts = _clock.format_ns(ago_ns if ago_ns < HOUR_NS // 2 else now_ns - ago_ns)
+    return RunStarted(ts=ts, run=run, name="x", **fields)
+
+
+def test_runs_that_never_ended_are_noted_once_their_process_is_gone(place):
+    """Older than an hour, begun by a writer that is gone, with a time that is one."""
+    ended = RunEnded(ts=_clock.format_ns(_clock.wall_ns()), run="b" * 32, status="complete")
+    write(place, ended)  # read before the run's beginning: another process ended it
+    write(
+        place,
+        begun("a" * 32, 2 * HOUR_NS),
+        begun("b" * 32, 2 * HOUR_NS),
+        begun("c" * 32, HOUR_NS // 2),
+        begun("d" * 32, 1_000),  # imported without times: of no age
+        begun("e" * 32, 3 * HOUR_NS),
+        msgspec.structs.replace(ended, run="e" * 32),
+    )
+    (found,) = doctor.examine(place).findings
+    assert (found.severity, found.kind) == ("note", "unended_runs")
+    assert found.message.startswith("1 run ")
+    assert "a" * 32 in found.message
+
+    writer = Writer(place)
+    record = begun("f" * 32, 2 * HOUR_NS)
+    writer.append(codec.encode_json(record), _clock.wall_ns(), record.run)
+    writer.flush()
+    assert "f" * 32 not in doctor.examine(place).findings[0].message  # its process is alive
+    writer.close()
+    assert "2 runs" in doctor.examine(place).findings[0].message
+
+
+def test_a_usage_that_says_nothing_is_noted(place):
+    """It is kept, and nobody would miss its tokens otherwise."""
+    ts = _clock.format_ns(_clock.wall_ns())
+    stated = ({"value": "1,200 tokens"}, {"prompt_tokens": 3}, {"prompt_tokens": None}, {})
+    calls = [Generation(ts=ts, run=RUN, usage=usage.from_stated(one)) for one in stated]
+    write(place, *calls, Generation(ts=ts, run=RUN))
+
+    (found,) = doctor.examine(place).findings
+    assert (found.severity, found.kind) == ("note", "usage_not_understood")
+    assert found.message.startswith("1 model call ")
 
 
 def test_a_sound_log_has_figures_and_no_findings(place):

@@ -61,13 +61,13 @@ def test_declared_and_computed_costs_are_kept_apart(reader):
     assert found.by == ["model"]
     figures = {one.key[0]: one for one in found.shares}
     m1 = figures["m-1"]
-    assert (m1.calls, m1.declared, m1.computed, m1.both, m1.unpriced) == (3, 1, 2, 1, 1)
+    assert (m1.calls, m1.declared, m1.computed, m1.both, m1.unpriced_calls) == (3, 1, 2, 1, 1)
     assert (m1.declared_usd, m1.computed_usd) == (0.5, pytest.approx(2 * COST))
     assert m1.difference_usd == pytest.approx(COST - 0.5)
     x = figures["x"]
-    assert (x.calls, x.declared, x.computed, x.unpriced) == (2, 1, 0, 1)
+    assert (x.calls, x.declared, x.computed, x.unpriced_calls) == (2, 1, 0, 1)
     assert (x.declared_usd, x.computed_usd, x.difference_usd) == (0.25, None, None)
-    assert (found.total.calls, found.total.unpriced) == (6, 2)
+    assert (found.total.calls, found.total.unpriced_calls) == (6, 2)
     assert found.notes == {UNKNOWN: 2, pricing.NO_TOKENS: 1}
 
 
@@ -259,7 +259,7 @@ def test_the_command_reprices_and_fails_on_demand(recorded):
     assert (done.exit_code, failed.exit_code) == (0, 1)
     assert said["repriced"] == {"calls": 6, "written": 3}
     assert said["total"]["computed_usd"] == pytest.approx(3 * COST)
-    assert said["total"]["unpriced"] == 2
+    assert said["total"]["unpriced_calls"] == 2
     assert said["notes"][UNKNOWN] == 2
     assert {row["model"] for row in said["rows"]} == {"m-1", "m-2", "x"}
 

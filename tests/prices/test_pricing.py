@@ -39,7 +39,7 @@ def test_a_known_model_costs_what_the_table_says():
         ({"model": "my-own-model"}, "no price is known for the model my-own-model of openai"),
         ({"model": "my-own-model", "provider": None}, "no price is known for the model my-own"),
         ({"usage": None}, "no tokens are stated"),
-        ({"usage": Usage(stated={"x": 1})}, "no tokens are stated"),
+        ({"usage": Usage(stated={"x": 1})}, "the stated usage gives no tokens"),
         ({"usage": Usage(input_uncached=5)}, "its output tokens are not stated"),
         ({"usage": Usage(output_visible=5)}, "its input tokens are not stated"),
     ],

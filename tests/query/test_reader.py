@@ -330,3 +330,21 @@ def test_an_empty_annotation_and_one_on_nothing_are_refused(store):
     with pytest.raises(whence.NotFoundError):
         store.annotate("nobody", note="x")
     assert store.annotations().items == []
+
+
+@pytest.mark.parametrize(
+    "stated", ["1,200 tokens", [1, 2], object(), {"tokens_in": 3}, {"total_tokens": 7}]
+)
+def test_a_usage_that_nobody_understands_is_kept_and_noted(recording, stated):
+    """What was stated stands in the row, and a note says that no tokens follow from it."""
+    with whence.run("x") as run:
+        run.record_generation(model="m", usage=stated)
+        run.record_generation(model="m", usage={"prompt_tokens": 1, "completion_tokens": 2})
+        run.record_generation(model="m")
+    with whence.open(recording) as store:
+        odd, known, silent = store.generations(order="ts").items
+        assert odd.usage.stated
+        assert "form is not known" in odd.usage_note
+        assert (known.usage_note, silent.usage_note) == (None, None)
+        assert len(store.generations("usage_note is not null").items) == 1
+        assert str(store.why(run.id)).count("usage not understood") == 1

@@ -36,6 +36,20 @@ def test_figures_of_model_calls_by_model(store):
     assert big["cost_usd"] == pytest.approx(0.3)
     assert big["p95_duration_ms"] == 100
     assert (small["errors"], small["error_share"], small["cost_usd"]) == (1, 1, None)
+    assert (big["unpriced_calls"], small["unpriced_calls"]) == (1, 1)
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_sum_of_costs_says_how_many_calls_are_not_in_it(store):
+    """Runs and calls alike; where every call has a cost, or none is shown, there is no column."""
+    (run,) = store.runs()
+    assert (run.generations, run.unpriced_calls) == (4, 2)
+    assert store.stats((), None, table="runs").rows[0]["unpriced_calls"] == 2
+    assert "$0.3000 (2 of 4 calls unpriced)" in str(store.run(run.id))
+
+    assert "unpriced_calls" in str(store.stats())
+    assert "unpriced_calls" not in str(store.stats(filter="cost_usd > 0"))
+    assert "unpriced_calls" not in str(store.stats(filter="model = 'small'"))
 
 
 @pytest.mark.usefixtures("calls")

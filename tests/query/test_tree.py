@@ -139,7 +139,7 @@ def test_a_run_that_was_killed_says_when_it_fell_silent(made):
     """A run without an end names its last record's time and the process that was to end it."""
     reader = made(
         runs=[run_row(status="incomplete", environment={"pid": 42, "host": "box\x1b"})],
-        spans=[span_row("s1", status="incomplete")],
+        spans=[span_row("s1", 1_793_527_200_000_000_000, status="incomplete")],
     )
     line = reader.run(RUN).to_text().splitlines()[1]
     assert line.startswith("  it has no end; its last record is from ")

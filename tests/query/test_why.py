@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from madeup import RUN, run_row, span_row
 
 import whence
+from whence.capture.context import current_scope
 from whence.errors import StoreError
 from whence.store import rows as r
+
+DATED = 1_793_527_200_000_000_000
 
 
 @pytest.fixture
@@ -213,19 +219,19 @@ def test_retries_and_earlier_runs_show_where_a_thing_came_from(store):
 
 def test_known_losses_are_told(made):
     """Gaps of the run, and those of its time that are nobody's, are part of the answer."""
-    reader = made(
-        runs=[run_row(started_ns=10, ended_ns=20)],
-        gaps=[
-            r.GapRow(id="g1", run=RUN, ts_ns=15, lost=3, reason="No space left on device"),
-            r.GapRow(id="g2", run="", ts_ns=16, since_ns=14, lost=1, reason="fsync failed"),
-            r.GapRow(id="g3", run="", ts_ns=5, lost=1, reason="long before"),
-        ],
-    )
+    gaps = [
+        r.GapRow(id="g1", run=RUN, ts_ns=DATED + 15, lost=3, reason="No space left on device"),
+        r.GapRow(id="g2", run="", ts_ns=DATED + 16, since_ns=14, lost=1, reason="fsync failed"),
+        r.GapRow(id="g3", run="", ts_ns=DATED + 5, lost=1, reason="long before"),
+    ]
+    reader = made(runs=[run_row(started_ns=DATED + 10, ended_ns=DATED + 20)], gaps=gaps)
 
     why = reader.why(RUN)
     assert [gap.id for gap in why.gaps] == ["g1", "g2"]
     assert "3 records lost: No space left on device" in str(why)
     assert "1 record lost: fsync failed (of some run at that time)" in str(why)
+    undated = made(runs=[run_row(started_ns=10)], gaps=gaps)
+    assert [gap.id for gap in undated.why(RUN).gaps] == ["g1"]  # it is of no time
 
 
 def test_a_step_that_failed_and_an_error_that_was_logged_are_told(store):
@@ -294,8 +300,8 @@ def test_a_big_run_stays_short_to_read(store):
 
     with whence.run("wide", external_id="wide"):
         for number in range(100):
-            with whence.stage(f"s{number}"):
-                pass
+            with whence.stage(f"s{number}") as stage:
+                stage.decide("go on", "yes")
 
     wide = str(store.why("wide"))
     assert "## 10. s9" in wide
@@ -340,5 +346,118 @@ def test_an_attempt_that_is_linked_to_the_first_counts_once(recording):
         second.link("retry_of", second, source=first)
     with whence.open(recording) as store:
         why = store.why(run.id)
-        assert (why.totals.retries, why.totals.unpriced) == (1, 1)
-        assert "1 call without a cost" in str(why)
+        assert (why.totals.retries, why.totals.unpriced_calls) == (1, 1)
+        assert "$0.5000 (1 of 2 calls unpriced)" in str(why)
+
+
+def test_attempts_in_one_span_and_retries_that_only_a_link_tells_all_count(store):
+    """Each attempt is one, whether its number says so or a link between two calls does."""
+    with whence.run("thrice", external_id="thrice") as run:
+        with whence.generation("ask") as span:
+            for attempt in (1, 2, 3):
+                span.record_generation(model="m", attempt=attempt)
+        with whence.step("linked") as step:
+            first = step.record_generation(model="m")
+            second = step.record_generation(model="m")
+            step.link("retry_of", second, source=first)
+        once = run.tool_call("search", retry_count=2)
+        again = run.tool_call("search", retry_count=1)
+        run.link("retry_of", again, source=once)
+
+    assert store.why("thrice").totals.retries == 2 + 1 + 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["tool", "generation", "step", "stage"]),
+            st.sampled_from([None, "ok", "error", "cancelled"]),
+            st.sampled_from([None, "call", "raise"]),
+            st.booleans(),
+        ),
+        max_size=6,
+    )
+)
+def test_errors_of_a_run_are_those_of_its_why_whatever_failed(tmp_path_factory, steps):
+    """Spans that fail, calls that fail in them, spans inside spans: one rule for both views."""
+    folder = tmp_path_factory.mktemp("home")
+    whence.configure(folder)
+    token = current_scope.set(None)
+    try:
+        run = whence.run("mixed").start()
+        outer = run
+        for kind, status, failing, nested in steps:
+            span = whence.span("s", kind=kind).start(within=outer)
+            if status:
+                span.set(status=status)
+            if failing == "call":
+                span.tool_call("s", status="error")
+                span.record_generation(model="m", status="error")
+            span.finish(ValueError("late") if failing == "raise" else None)
+            outer = span if nested else run
+        run.finish()
+        with whence.open(folder) as store:
+            assert store.runs().items[0].errors == store.why(run.id).totals.errors
+    finally:
+        current_scope.reset(token)
+        whence.configure(folder, enabled=False)
+
+
+def test_a_call_that_failed_is_told_once(store):
+    """The span of a failed tool or model says nothing new; a step that failed otherwise does."""
+    with whence.run("x", external_id="x"), whence.stage("work") as stage:
+        with contextlib.suppress(TimeoutError), whence.tool("search"):
+            raise TimeoutError("too slow")
+        with contextlib.suppress(ValueError), whence.step("part") as step:
+            step.tool_call("look", error={"type": "OSError", "message": "gone"})
+            raise ValueError("broken")
+        for number in range(6):
+            with contextlib.suppress(LookupError), whence.generation("ask") as asked:
+                asked.record_generation(model="m", error={"type": "Busy", "message": "429"})
+                if number:
+                    raise LookupError("no answer")
+        stage.decide("go on", "yes")
+
+    text = str(store.why("x"))
+    assert text.count("TimeoutError: too slow") == 1
+    assert text.count("OSError: gone") == 1
+    assert "failed: step part: ValueError: broken" in text
+    assert "    Busy: 429 (2x)" in text  # of the calls that are only counted
+    assert "tool search" not in text
+
+
+def test_stages_in_which_nothing_was_recorded_share_a_line(store):
+    """A heading has something below it; numbers go on as if the empty stages were not there."""
+    with whence.run("x", external_id="x") as run:
+        with whence.stage("warm up"):
+            pass
+        with whence.stage("work") as work:
+            work.decide("go on", "yes")
+        with whence.stage("writing") as writing:
+            writing.output("report", kind="report")
+        with contextlib.suppress(ValueError), whence.stage("broken"):
+            raise ValueError("x")
+        run.output("other")
+
+    why = store.why("x")
+    lines = str(why).splitlines()
+    heads = [line.split("  ")[0] for line in lines if line.startswith("## ")]
+    assert heads == ["## 1. work", "## 2. writing", "## 3. broken"]
+    assert all(lines[lines.index(line) + 1] for line in lines if line.startswith("## "))
+    assert "Nothing was recorded in 1 stage: warm up" in lines
+    assert why.stages[0].name == "warm up"  # as data it is there
+
+
+def test_the_chain_of_a_run_without_times_has_no_length(made):
+    """Times that only tell an order are shown neither as a date nor as a duration."""
+    reader = made(
+        runs=[run_row(started_ns=1000, ended_ns=9000)],
+        spans=[span_row("turn", 2000, 5000)],
+        decisions=[r.DecisionRow(id="d", run=RUN, span="turn", ts_ns=3000, name="way", what="x")],
+    )
+
+    for asked in ("turn", "d", RUN):
+        assert reader.why(asked).totals.duration_ms is None
+        assert "· undated ·" in str(reader.why(asked))
+        assert " ms" not in str(reader.why(asked))

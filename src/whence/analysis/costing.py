@@ -73,7 +73,7 @@ class Share(msgspec.Struct, kw_only=True):
     """How many have both."""
     difference_usd: float | None = None
     """Computed less declared, summed over the calls that have both, US dollars."""
-    unpriced: int = 0
+    unpriced_calls: int = 0
     """How many have neither."""
 
     def add(self, call: CallCost) -> None:
@@ -89,7 +89,7 @@ class Share(msgspec.Struct, kw_only=True):
         if declared is not None and computed is not None:
             self.both += 1
             self.difference_usd = computed - declared + (self.difference_usd or 0.0)
-        self.unpriced += declared is None and computed is None
+        self.unpriced_calls += declared is None and computed is None
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +140,7 @@ def _cells(share: Share) -> list[str]:
     money = (share.declared_usd, share.computed_usd, share.difference_usd)
     declared, computed, difference = (text.money(one) for one in money)
     key = [text.printable("-" if one is None else one, 40) for one in share.key]
-    return [*key, f"{share.calls:,}", declared, computed, difference, f"{share.unpriced:,}"]
+    return [*key, f"{share.calls:,}", declared, computed, difference, f"{share.unpriced_calls:,}"]
 
 
 def costs(

@@ -11,12 +11,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from whence import _clock
 from whence.query import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NONE = "-"
+counted = text.counted
 _EXACT_TOKENS = 10_000
 _MILLION_TOKENS = 999_500
 _THOUSAND = 1000.0
@@ -30,7 +32,9 @@ def times(values_ns: Sequence[int | None]) -> tuple[str, list[str]]:
     value carries its own.
     """
     local = [
-        None if value is None or value < text.UNDATED_NS else time.localtime(value // 1_000_000_000)
+        None
+        if value is None or not _clock.is_dated(value)
+        else time.localtime(value // 1_000_000_000)
         for value in values_ns
     ]
     zones = {moment.tm_zone for moment in local if moment is not None}
@@ -77,8 +81,3 @@ def share(value: float | None) -> str:
         return NONE
     percent = value * 100
     return f"{percent:.1f} %" if 0 < percent < _WHOLE_PERCENT else f"{percent:.0f} %"
-
-
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Return a count with its noun: `1 run`, `3 runs`."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

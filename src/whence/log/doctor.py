@@ -25,8 +25,10 @@ from whence.log.examination import (
     Loss,
     SegmentFigures,
 )
-from whence.record import codec
+from whence.record import codec, usage
 from whence.record.event import Foreign, Gap
+from whence.record.generation import Generation
+from whence.record.run import RunEnded, RunStarted
 
 if TYPE_CHECKING:
     from whence.log.home import Home
@@ -70,7 +72,7 @@ def examine(home: Home, *, deep: bool = False, progress: Progress | None = None)
     return Examination(
         home=str(home.root),
         segments=figures,
-        writers_alive=sorted({f.name[11:].rpartition(".")[0] for f in figures if f.live}),
+        writers_alive=sorted({segment.writer_of(f.name) for f in figures if f.live}),
         records=dict(log.kinds.most_common()),
         gaps=[Loss(run, reason, lost) for (run, reason), lost in log.lost.most_common()],
         blobs=len(blobs.iter_digests(home)),
@@ -128,6 +130,12 @@ def _count(record: codec.AnyRecord, segment_name: str, content: bytes, log: LogF
     log.kinds[kind] += 1
     if isinstance(record, Gap):
         log.lost[record.run, record.reason] += record.lost
+    elif isinstance(record, Generation):
+        log.not_understood += usage.note_on(record.usage) is not None
+    elif isinstance(record, RunStarted):
+        log.begin(record.run, record.ts, segment.writer_of(segment_name))
+    elif isinstance(record, RunEnded):
+        log.end(record.run)
     if b'"blob"' in content:
         for digest in _BLOB.findall(content):
             log.blobs.setdefault(digest.decode(), segment_name)

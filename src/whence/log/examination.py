@@ -6,7 +6,7 @@ Structs only; `whence.log.doctor` fills them.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -99,6 +99,15 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
         return self.findings[0].severity if self.findings else None
 
 
+class Begun(NamedTuple):
+    """A run that began."""
+
+    ts: str
+    """When, as its record says."""
+    writer: str
+    """Name of the writer that said so."""
+
+
 class LogFigures:
     """What is counted over all segments."""
 
@@ -107,3 +116,21 @@ class LogFigures:
         self.lost: Counter[tuple[str, str]] = Counter()
         self.blobs: dict[str, str] = {}
         self.unresolved: Counter[str] = Counter()
+        self.not_understood = 0
+        """Model calls whose stated usage gives no tokens."""
+        self.begun: dict[str, Begun] = {}
+        """Runs of which no end was read, by id."""
+        self.ended: set[str] = set()
+        """Runs of which an end was read and no beginning."""
+
+    def begin(self, run: str, ts: str, writer: str) -> None:
+        """Take the beginning of a run; its end may have been read before."""
+        if run in self.ended:
+            self.ended.discard(run)
+        else:
+            self.begun.setdefault(run, Begun(ts, writer))
+
+    def end(self, run: str) -> None:
+        """Take the end of a run."""
+        if self.begun.pop(run, None) is None:
+            self.ended.add(run)

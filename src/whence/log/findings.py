@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from whence import _clock
 from whence.errors import NotFoundError
 from whence.log import blobs, segment
 from whence.log.examination import Finding, LogFigures, SegmentFigures
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from whence.log.home import Home
 
 _FEW = 3
+LONG_NS = 3_600_000_000_000
+"""How long ago a run has to have begun for its missing end to be worth a word."""
 
 
 def of_home(
@@ -36,6 +39,8 @@ def of_home(
     yield from _segment_findings(figures)
     yield from _marker_findings(home, figures, hot, archive)
     yield from _gap_findings(log)
+    yield from _run_findings(figures, log)
+    yield from _usage_findings(log)
     yield from _blob_findings(home, log.blobs, deep=deep)
     yield from _archive_findings(home, archive)
     yield from _shortened_findings(figures, archive)
@@ -133,6 +138,47 @@ def _gap_findings(log: LogFigures) -> Iterator[Finding]:
                 "restore the file from a backup; the values are shown as references until then",
                 [_log_file(name)],
             )
+
+
+def _run_findings(figures: list[SegmentFigures], log: LogFigures) -> Iterator[Finding]:
+    alive = {segment.writer_of(figure.name) for figure in figures if figure.live}
+    now_ns = _clock.wall_ns()
+    dead = [
+        run
+        for run, begun in log.begun.items()
+        if begun.writer not in alive and (age := _age_ns(begun.ts, now_ns)) and age > LONG_NS
+    ]
+    if dead:
+        yield Finding(
+            "note",
+            "unended_runs",
+            f"{_number(len(dead), 'run')} began more than an hour ago and never ended, and whose "
+            f"process is gone: {_some(dead)}",
+            "nothing: the status stays `incomplete`; `whence show ID` says when the last record "
+            "was made",
+        )
+
+
+def _age_ns(ts: str, now_ns: int) -> int | None:
+    """Return how long ago something was; None where its source has no times."""
+    try:
+        began_ns = _clock.parse_ns(ts)
+    except ValueError:  # a foreign writer's line
+        return None
+    return now_ns - began_ns if _clock.is_dated(began_ns) else None
+
+
+def _usage_findings(log: LogFigures) -> Iterator[Finding]:
+    if log.not_understood:
+        yield Finding(
+            "note",
+            "usage_not_understood",
+            f"{_number(log.not_understood, 'model call')} with a usage that gives no tokens: it "
+            "was stated in a form that is not known",
+            "record usage as the provider's own object, or under the names input_uncached, "
+            "cache_read, cache_write, output_visible and reasoning; `whence sql 'SELECT id, run, "
+            "usage FROM generations WHERE usage_note IS NOT NULL'` lists the calls",
+        )
 
 
 def _blob_findings(home: Home, wanted: dict[str, str], *, deep: bool) -> Iterator[Finding]:

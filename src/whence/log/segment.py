@@ -56,6 +56,11 @@ def parse_name(text: str) -> SegmentName | None:
     return SegmentName(match["day"], match["writer"], int(match["n"])) if match else None
 
 
+def writer_of(name: str) -> str:
+    """Return the writer's name in a segment name `day/writer.n`."""
+    return name.partition("/")[2].rpartition(".")[0]
+
+
 def new_writer_name() -> str:
     """Return a name that no other process has: host, process id and 32 random bits."""
     host = re.sub(r"[^A-Za-z0-9]+", "-", os.uname().nodename).strip("-")[:20] or "host"

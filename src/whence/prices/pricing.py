@@ -98,7 +98,8 @@ class Prices:
             return _NO_TOKENS
         sent, made = usage_of.input_tokens(usage), usage_of.output_tokens(usage)
         if sent is None and made is None:
-            return _NO_TOKENS
+            note = usage_of.note_on(usage)
+            return _NO_TOKENS if note is None else Cost(note=note)
         if not asked.models:
             return Cost(note=NO_MODEL)
         found = self._find(asked)

@@ -48,7 +48,7 @@ def lines_of(comparison: Comparison) -> list[str]:
 def _run(run: r.RunRow) -> str:
     name = text.printable(run.name or "(no name)", 40)
     known_as = f"{text.printable(run.external_id, 40)} = {run.id}" if run.external_id else run.id
-    return f"{name} · {run.status} · began {text.moment(run.started_ns)} UTC · {known_as}"
+    return f"{name} · {run.status} · {text.began(run.started_ns)} · {known_as}"
 
 
 def _parting(parting: Divergence) -> list[str]:

@@ -18,7 +18,7 @@ from whence.query import restore, tables, tabular, text
 from whence.query.literals import UNIT_NS
 from whence.store.base import Measure, Store
 from whence.store.fields import Field, fields_of
-from whence.store.predicate import And, Compare, FieldRef, In, Predicate
+from whence.store.predicate import And, Compare, FieldRef, In, IsNull, Predicate
 from whence.store.rows import TIME_FIELD
 
 if TYPE_CHECKING:
@@ -34,12 +34,14 @@ _FAILED: dict[str, Predicate] = {
 }
 """Which rows of a table count as errors."""
 _PASSED = Compare(FieldRef("passed"), "=", value=True)
+_UNPRICED = IsNull(FieldRef("cost_usd"))
 _KEPT = Compare(FieldRef("kept"), "=", value=True)
 _SUMS = (
     "input_tokens",
     "output_tokens",
     "reasoning_tokens",
     "cost_usd",
+    "unpriced_calls",
     "retry_count",
     "records_used",
     "lost",
@@ -138,11 +140,14 @@ class Stats(msgspec.Struct, frozen=True):
 
     def _shown(self) -> tuple[list[str], list[list[str]]]:
         # A figure that no group has says nothing.
-        names = [
+        said = {
             name
             for name in self.columns
             if name in self.by or any(row[name] is not None for row in self.rows)
-        ]
+        }
+        if "cost_usd" not in said or not any(row["unpriced_calls"] for row in self.rows):
+            said.discard("unpriced_calls")
+        names = [name for name in self.columns if name in said]
         body = [[_cell(name, row[name]) for name in names] for row in self.rows[:_SHOWN_ROWS]]
         return [name.removesuffix("_ms").removesuffix("_usd") for name in names], body
 
@@ -211,6 +216,8 @@ def _measures(table: str) -> list[Measure]:
             Measure("error_share", "share", where=_FAILED[table]),
         ]
     measures += [Measure(name, "sum", name) for name in _SUMS if name in fields]
+    if table == "generations":
+        measures.append(Measure("unpriced_calls", "count", where=_UNPRICED))
     measures += [Measure(f"avg_{name}", "avg", name) for name in _AVERAGES if name in fields]
     if "duration_ms" in fields:
         measures += [

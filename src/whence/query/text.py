@@ -33,8 +33,6 @@ _MINUTE_MS = 60_000.0
 _HOUR_MS = 3_600_000.0
 _CENT = 0.01
 _LONGEST_FLOAT = 10
-UNDATED_NS = 86_400_000_000_000
-"""Times of the first day of 1970 only say in which order things were: their source has no times."""
 _BIG = 1_000
 
 
@@ -196,6 +194,11 @@ def number(value: float | None) -> str:
     return f"{value:,.2f}" if abs(value) >= _BIG else f"{value:.3g}"
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun: `1 run`, `3 runs`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def share(value: float | None) -> str:
     """Return a number between 0 and 1, such as a confidence, as `0.83`; `-` for None."""
     return "-" if value is None else f"{value:.2f}"
@@ -242,11 +245,23 @@ def money(usd: float | None) -> str:
     )
 
 
+def cost(usd: float, calls: int, unpriced: int) -> str:
+    """Return a sum of costs and what is not in it: `$0.0123 (3 of 10 calls unpriced)`."""
+    return money(usd) + (
+        f" ({unpriced:,} of {counted(calls, 'call')} unpriced)" if unpriced else ""
+    )
+
+
 def moment(unix_ns: int | None) -> str:
     """Return a time as `2026-01-31 23:59:59` UTC; `-` where nobody stated one."""
-    if unix_ns is None or unix_ns < UNDATED_NS:
+    if unix_ns is None or not _clock.is_dated(unix_ns):
         return "-"
     return _clock.format_ns(unix_ns)[:19].replace("T", " ")
+
+
+def began(unix_ns: int) -> str:
+    """Return when something began, or that its source has no times."""
+    return f"began {moment(unix_ns)} UTC" if _clock.is_dated(unix_ns) else "undated"
 
 
 def pre(text: str) -> str:

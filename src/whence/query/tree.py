@@ -157,9 +157,14 @@ class RunTree(msgspec.Struct, frozen=True):
             "records": [record_dict(record) for record in self.records],
         }
 
-    def to_text(self) -> str:
-        """Return the tree as lines for a terminal."""
-        return "\n".join(treetext.lines_of(self))
+    def to_text(self, depth: int | None = None) -> str:
+        """Return the tree as lines for a terminal.
+
+        Args:
+            depth: How many levels of spans to show; None for all. A span of the last level says how
+                many it holds.
+        """
+        return "\n".join(treetext.lines_of(self, depth))
 
     def __str__(self) -> str:
         return self.to_text()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from whence import _clock
 from whence.query import text
 from whence.store import rows as r
 
@@ -19,8 +20,14 @@ _DEEPEST = 40
 """Deeper nesting is not indented further."""
 
 
-def lines_of(tree: RunTree) -> list[str]:
-    """Return the lines of a tree."""
+def lines_of(tree: RunTree, depth: int | None = None) -> list[str]:
+    """Return the lines of a tree.
+
+    Args:
+        tree: The tree.
+        depth: How many levels of spans to show; None for all. A span of the last level says how
+            many it holds.
+    """
     run = tree.run
     shown = [f"run {text.printable(run.name or '(no name)', 60)}", run.status, *_figures(run)]
     lines = [f"{text.printable('  '.join(shown))}  {run.id}"]
@@ -37,13 +44,17 @@ def lines_of(tree: RunTree) -> list[str]:
         (1, item) for item in reversed(_inside(tree.spans, tree.records))
     ]
     while stack:
-        depth, item = stack.pop()
-        indent = "  " * min(depth, _DEEPEST)
+        level, item = stack.pop()
+        indent = "  " * min(level, _DEEPEST)
         if isinstance(item, r.PointRow):
             lines.append(f"{indent}{describe(item)}")
             continue
-        lines.append(indent + _span_line(item.row))
-        stack.extend((depth + 1, inner) for inner in reversed(_inside(item.children, item.records)))
+        hidden = [] if depth is None or level < depth else item.children
+        below = sum(1 for child in hidden for _ in child.iter_spans())
+        held = f"  (+ {text.counted(below, 'span')})" if below else ""
+        lines.append(f"{indent}{_span_line(item.row)}{held}")
+        inside = _inside([] if hidden else item.children, item.records)
+        stack.extend((level + 1, inner) for inner in reversed(inside))
     return lines
 
 
@@ -62,7 +73,8 @@ def _no_end(tree: RunTree) -> str:
     pid, host = where.get("pid"), where.get("host")
     process = "" if pid is None else f", of process {text.printable(pid, 20)}"
     machine = "" if host is None else f" on {text.printable(host, 60)}"
-    return f"it has no end; its last record is from {text.moment(last_ns)}{process}{machine}"
+    last = f"; its last record is from {text.moment(last_ns)}" if _clock.is_dated(last_ns) else ""
+    return f"it has no end{last}{process}{machine}"
 
 
 def _inside(spans: list[SpanNode], records: list[r.PointRow]) -> list[SpanNode | r.PointRow]:
@@ -85,7 +97,8 @@ def _span_line(row: r.SpanRow) -> str:
 def _figures(row: r.RunRow | r.SpanRow) -> list[str]:
     figures = [] if row.duration_ms is None else [text.duration(row.duration_ms)]
     if isinstance(row, r.RunRow):
-        figures += [] if row.cost_usd is None else [text.money(row.cost_usd)]
+        if row.cost_usd is not None:
+            figures.append(text.cost(row.cost_usd, row.generations, row.unpriced_calls))
         figures += [] if row.input_tokens is None else [tokens(row.input_tokens, row.output_tokens)]
     return figures
 
@@ -170,6 +183,8 @@ def call_figures(row: r.GenerationRow) -> list[str]:
     parts: list[str] = []
     if row.input_tokens is not None or row.output_tokens is not None:
         parts.append(tokens(row.input_tokens, row.output_tokens))
+    if row.usage_note:
+        parts.append("usage not understood")
     if row.cost_usd is not None:
         parts.append(text.money(row.cost_usd))
     if row.duration_ms is not None:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from whence import _clock
 from whence.query import chain, find, lineage, restore, scope, text, tree, whytext
 from whence.query.chain import Choice, Evidence, Stage
 from whence.query.lineage import Edge
 from whence.store import rows as r
 from whence.store.base import Order, Store
+from whence.store.failures import Failures
 from whence.store.predicate import Compare, FieldRef
 
 if TYPE_CHECKING:
@@ -66,11 +68,11 @@ class Totals(msgspec.Struct, frozen=True):
     sources_dropped: int
     """How many were dropped."""
     retries: int
-    """How many repeated attempts of model calls, tools and what links of kind `retry_of` name."""
+    """How often something was tried again; a retry that is told twice counts once."""
     errors: int
     """How many model calls and tool calls ended in error, and spans that hold no such call."""
-    unpriced: int
-    """How many model calls nobody stated a cost for: `cost_usd` is the sum of the others."""
+    unpriced_calls: int
+    """How many model calls have no cost: `cost_usd` is the sum of the others."""
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -192,9 +194,7 @@ def explain(store: Store, get_blob: restore.GetBlob, any_id: str) -> Why:
     ancestors = _ancestors(store, names, found, part, whole.run)
     cited = {ancestor.edge.source for ancestor in ancestors if ancestor.distance == 1}
     stages = chain.stages_of(part, subject, cited)
-    # What the chain shows is not shown again as something it came from.
     shown = {record.id for record in part.records}
-    ancestors = [one for one in ancestors if one.id not in shown]
     known_ids = {
         *found.ids,
         *part.spans,
@@ -209,11 +209,12 @@ def explain(store: Store, get_blob: restore.GetBlob, any_id: str) -> Why:
         run=whole.run,
         outputs=_outputs(subject, part),
         stages=stages,
-        ancestors=ancestors,
+        # What the chain shows is not shown again as something it came from.
+        ancestors=[one for one in ancestors if one.id not in shown],
         verdicts=[] if part.until_ns is None else _verdicts(whole, found, part),
         remarks=[remark for remark in whole.annotations if remark.target in known_ids],
         gaps=[*whole.gaps, *_loose_gaps(store, whole.run)],
-        totals=_totals(whole.run, part, stages, ancestors),
+        totals=_totals(whole.run, part, stages, _retried(whole, part, ancestors)),
     )
 
 
@@ -267,6 +268,8 @@ def _verdicts(whole: tree.RunTree, found: find.Found, part: scope.Scope) -> list
 
 def _loose_gaps(store: Store, run: r.RunRow) -> Iterable[r.GapRow]:
     """Yield losses that no run can be blamed for and that may have happened while this one ran."""
+    if not _clock.is_dated(run.started_ns):
+        return
     rows = store.select("gaps", Compare(FieldRef("run"), "=", ""), Order("ts_ns", descending=False))
     for gap in cast("list[r.GapRow]", rows):
         begins = gap.ts_ns if gap.since_ns is None else gap.since_ns
@@ -274,22 +277,17 @@ def _loose_gaps(store: Store, run: r.RunRow) -> Iterable[r.GapRow]:
             yield gap
 
 
-def _totals(
-    run: r.RunRow, part: scope.Scope, stages: list[Stage], ancestors: list[Ancestor]
-) -> Totals:
+def _totals(run: r.RunRow, part: scope.Scope, stages: list[Stage], retried: set[str]) -> Totals:
     calls = [row for stage in stages for row in stage.generations]
     tools = [row for stage in stages for row in stage.tool_calls]
-    duration_ms = run.duration_ms
-    if part.until_ns is not None:
-        last_ns = max([part.until_ns, *(record.ts_ns for record in part.records)])
-        duration_ms = (last_ns - run.started_ns) / 1e6
-    failed = [call for call in (*calls, *tools) if call.status == "error"]
-    failed_in = {call.span for call in failed}
-    failed_spans = [
-        span for span in part.spans.values() if span.status == "error" and span.id not in failed_in
-    ]
+    failures = Failures()
+    for call in (*calls, *tools):
+        failures.add_call(call.status, call.span)
+    for node in part.spans.values():
+        if node.row.ended_ns is not None:
+            failures.add_end(node.row.status, node.row.id)
     return Totals(
-        duration_ms=duration_ms,
+        duration_ms=_duration_ms(run, part),
         cost_usd=chain.known_sum(row.cost_usd for row in calls),
         input_tokens=chain.known_sum(row.input_tokens for row in calls),
         output_tokens=chain.known_sum(row.output_tokens for row in calls),
@@ -298,15 +296,37 @@ def _totals(
         tool_calls=len(tools),
         sources_kept=sum(len(stage.evidence.kept) for stage in stages),
         sources_dropped=sum(len(stage.evidence.dropped) for stage in stages),
-        retries=len(_retries(calls, ancestors)) + sum(row.retry_count or 0 for row in tools),
-        errors=len(failed) + len(failed_spans),
-        unpriced=sum(row.cost_usd is None for row in calls),
+        retries=_retries(calls, tools, retried),
+        errors=failures.count,
+        unpriced_calls=sum(row.cost_usd is None for row in calls),
     )
 
 
-def _retries(calls: list[r.GenerationRow], ancestors: list[Ancestor]) -> set[str]:
-    """Return what was tried again, by id; a call that says so and has a link for it counts once."""
-    spans = {call.id: call.span or call.id for call in calls}
-    counted = {spans[call.id] for call in calls if (call.attempt or 1) > 1}
-    linked = (one.edge.target for one in ancestors if one.edge.kind == "retry_of")
-    return counted | {spans.get(target, target) for target in linked}
+def _duration_ms(run: r.RunRow, part: scope.Scope) -> float | None:
+    """Return how long the chain took; None where the times of a run only tell an order."""
+    if part.until_ns is None:
+        return run.duration_ms
+    if not _clock.is_dated(run.started_ns):
+        return None
+    last_ns = max([part.until_ns, *(record.ts_ns for record in part.records)])
+    return (last_ns - run.started_ns) / 1e6
+
+
+def _retried(whole: tree.RunTree, part: scope.Scope, ancestors: list[Ancestor]) -> set[str]:
+    """Return the ids of what links of the chain say was tried again."""
+    inside = {*part.spans, *(record.id for record in part.records)}
+    own = {link.target for link in whole.links if link.kind == "retry_of"} & inside
+    return own | {one.edge.target for one in ancestors if one.edge.kind == "retry_of"}
+
+
+def _retries(calls: list[r.GenerationRow], tools: list[r.ToolCallRow], linked: set[str]) -> int:
+    """Return how often something was tried again.
+
+    A model call with an `attempt` above 1 is one retry, a tool call has as many as its
+    `retry_count` says, and whatever a link of kind `retry_of` leads to is one. A link that leads to
+    such a call, or to the span it was recorded in, tells the same retry once more.
+    """
+    again = [call for call in calls if (call.attempt or 1) > 1]
+    counted = [tool for tool in tools if tool.retry_count]
+    told = {key for call in (*again, *counted) for key in (call.id, call.span)}
+    return len(again) + sum(tool.retry_count or 0 for tool in counted) + len(linked - told)

@@ -11,8 +11,8 @@ follow from it and the statement itself, verbatim. Providers disagree on what is
 - Gemini: `thoughts_token_count` is outside `candidates_token_count`; `cached_content_token_count`
   is inside the prompt, `tool_use_prompt_token_count` beside it.
 
-A form that is not known gives no buckets, only `stated`. Source: the providers' API references, and
-document 4 (generation trace).
+A form that is not known gives no buckets, only `stated`, and `note_on` says so. Source: the
+providers' API references, and document 4 (generation trace).
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _ANTHROPIC = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens"
 _BEDROCK = frozenset({"inputTokens", "outputTokens"})
 _OPENAI = frozenset({"prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"})
 _LIMIT = 2**63
+NOT_UNDERSTOOD = "the stated usage gives no tokens: its form is not known"
+"""What is noted on a call whose usage was stated and kept, and says nothing."""
 _NO_DETAILS: Mapping[str, Any] = {}
 _MODALITY_PARTS = ("audio", "image", "video", "text", "document")
 
@@ -253,6 +255,16 @@ def output_tokens(usage: Usage | None) -> int | None:
     if usage is None:
         return None
     return _sum(usage.output_visible, usage.reasoning)
+
+
+def note_on(usage: Usage | None) -> str | None:
+    """Return that a stated usage gives no tokens; None where it gives some, or states nothing."""
+    if usage is None or not usage.stated:
+        return None
+    if any(getattr(usage, bucket) is not None for bucket in _BUCKETS):
+        return None
+    # A provider that names its counts and leaves all of them null has stated nothing.
+    return None if all(value is None for value in usage.stated.values()) else NOT_UNDERSTOOD
 
 
 def _sum(*counts: int | None) -> int | None:

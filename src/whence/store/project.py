@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from whence import _clock
+from whence.log.segment import writer_of
 from whence.record import usage as usage_of
 from whence.record.decision import Decision, Factor
 from whence.record.event import Event, Foreign, Gap
@@ -25,6 +26,7 @@ from whence.record.score import Annotation, Output, Score
 from whence.record.source import Source
 from whence.record.span import SpanEnded, SpanStarted
 from whence.store import rows as r
+from whence.store.failures import Failures
 
 if TYPE_CHECKING:
     from whence.record.codec import AnyRecord
@@ -98,15 +100,12 @@ class RunState(msgspec.Struct):
     decisions: int = 0
     generations: int = 0
     tool_calls: int = 0
-    failed_calls: int = 0
-    failed_spans: set[str] = set()
-    """Spans whose `span_ended` says so."""
-    failed_in: set[str] = set()
-    """Spans in which a call failed: their own failure is not counted again."""
+    failures: Failures = msgspec.field(default_factory=Failures)
     lost: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
+    unpriced_calls: int = 0
     flagged: bool = False
 
 
@@ -178,8 +177,7 @@ class Projection:
                 span.writer = writer_of(segment)
                 state.spans += 1
         elif isinstance(record, SpanEnded):
-            if record.status == "error":
-                state.failed_spans.add(key[1])
+            state.failures.add_end(record.status, key[1])
             span.end = _later(span.end, record)
         else:
             span.updates.append(record)
@@ -271,24 +269,18 @@ def _count(state: RunState, record: Any) -> None:
         state.decisions += 1
     elif isinstance(record, Generation):
         state.generations += 1
-        _count_failure(state, record)
+        state.failures.add_call(record.status, record.span)
         state.input_tokens = add_known(state.input_tokens, usage_of.input_tokens(record.usage))
         state.output_tokens = add_known(state.output_tokens, usage_of.output_tokens(record.usage))
         state.cost_usd = add_known(state.cost_usd, record.cost_usd)
+        state.unpriced_calls += record.cost_usd is None
     elif isinstance(record, ToolCall):
         state.tool_calls += 1
-        _count_failure(state, record)
+        state.failures.add_call(record.status, record.span)
     elif isinstance(record, Gap):
         state.lost += record.lost
     elif isinstance(record, Annotation):
         state.flagged = state.flagged or (record.flag is not None and record.target == record.run)
-
-
-def _count_failure(state: RunState, record: ToolCall | Generation) -> None:
-    if record.status == "error":
-        state.failed_calls += 1
-        if record.span:
-            state.failed_in.add(record.span)
 
 
 def add_known(total: Any, value: Any) -> Any:
@@ -296,11 +288,6 @@ def add_known(total: Any, value: Any) -> Any:
     if value is None:
         return total
     return value if total is None else total + value
-
-
-def writer_of(segment: str) -> str:
-    """Return the writer's name in a segment name `day/writer.n`."""
-    return segment.partition("/")[2].rpartition(".")[0]
 
 
 def merge_runs(a: RunState, b: RunState) -> RunState:
@@ -323,13 +310,12 @@ def merge_runs(a: RunState, b: RunState) -> RunState:
         decisions=a.decisions + b.decisions,
         generations=a.generations + b.generations,
         tool_calls=a.tool_calls + b.tool_calls,
-        failed_calls=a.failed_calls + b.failed_calls,
-        failed_spans=a.failed_spans | b.failed_spans,
-        failed_in=a.failed_in | b.failed_in,
+        failures=a.failures | b.failures,
         lost=a.lost + b.lost,
         input_tokens=add_known(a.input_tokens, b.input_tokens),
         output_tokens=add_known(a.output_tokens, b.output_tokens),
         cost_usd=add_known(a.cost_usd, b.cost_usd),
+        unpriced_calls=a.unpriced_calls + b.unpriced_calls,
         flagged=a.flagged or b.flagged,
     )
 
@@ -402,11 +388,12 @@ def run_row(state: RunState, *, live: bool) -> r.RunRow:
         decisions=state.decisions,
         generations=state.generations,
         tool_calls=state.tool_calls,
-        errors=state.failed_calls + len(state.failed_spans - state.failed_in),
+        errors=state.failures.count,
         lost=state.lost,
         input_tokens=state.input_tokens,
         output_tokens=state.output_tokens,
         cost_usd=state.cost_usd,
+        unpriced_calls=state.unpriced_calls,
         flagged=state.flagged,
     )
 
@@ -561,6 +548,7 @@ def _generation(record: Generation, common: dict[str, Any]) -> r.Row:
         cost_source=record.cost_source,
         price=record.price,
         usage=usage,
+        usage_note=usage_of.note_on(usage),
         messages=record.messages or [],
         output=record.output,
         reasoning=record.reasoning,

@@ -105,7 +105,9 @@ class RunRow(Row, frozen=True, kw_only=True, omit_defaults=True):
     output_tokens: int | None = None
     """Sum of all output buckets over its model calls."""
     cost_usd: float | None = None
-    """Sum of the costs that are known."""
+    """Sum of the costs that its model calls were recorded with."""
+    unpriced_calls: int = 0
+    """How many of its model calls were recorded without a cost, and are not in that sum."""
     flagged: bool = False
     """Whether it was flagged for review."""
 
@@ -271,6 +273,8 @@ class GenerationRow(PointRow, frozen=True, kw_only=True, omit_defaults=True):
     """The price used and the date it took effect."""
     usage: Usage | None = None
     """Tokens in disjoint buckets, and as the provider stated them."""
+    usage_note: str | None = None
+    """Why a usage that was stated gives no tokens."""
     messages: list[Any] = []
     """What was sent."""
     output: Any = None

@@ -88,4 +88,4 @@ def costs(
                 [f"{done.written:,} of {done.calls:,} costs were new and are stored"]
             )
         output.print_text(found.to_text())
-    return UNPRICED if fail_on and found.total.unpriced else 0
+    return UNPRICED if fail_on and found.total.unpriced_calls else 0

@@ -99,6 +99,7 @@ def print_runs(rows: list[RunRow]) -> None:
             output.Column("cost", right=True),
             [_or_none(row.cost_usd, output.text.money) for row in rows],
         ),
+        (output.Column("unpriced", right=True), [_unpriced(row) for row in rows]),
         (output.Column("errors", right=True), [row.errors or None for row in rows]),
         (output.Column("lost", right=True), [row.lost or None for row in rows]),
         (output.Column("review", state=True), ["flagged" if row.flagged else None for row in rows]),
@@ -114,6 +115,13 @@ def print_runs(rows: list[RunRow]) -> None:
 
 def _or_none(value: float | None, form: Any) -> str | None:
     return None if value is None else form(value)
+
+
+def _unpriced(row: RunRow) -> str | None:
+    """Return how many calls are not in a cost that is shown."""
+    if row.cost_usd is None or not row.unpriced_calls:
+        return None
+    return f"{row.unpriced_calls:,} of {row.generations:,}"
 
 
 def _total(row: RunRow) -> int | None:

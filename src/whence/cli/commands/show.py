@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from whence.cli import output
+from whence.cli import figures, output
 from whence.cli.common import choices, command, open_reader
+
+if TYPE_CHECKING:
+    from whence.query.tree import RunTree
 
 
 @command("show")
@@ -17,7 +22,13 @@ from whence.cli.common import choices, command, open_reader
     show_default=True,
     help="Most lines to show; 0 shows all. JSON is always whole.",
 )
-def show(any_id: str, *, limit: int) -> None:
+@click.option(
+    "--depth",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Levels of spans to show; all if not given.",
+)
+def show(any_id: str, *, limit: int, depth: int | None) -> None:
     """Show one run as a tree.
 
     Spans inside spans, and in each what was recorded there, in order of time.
@@ -28,8 +39,25 @@ def show(any_id: str, *, limit: int) -> None:
     if choices().json:
         output.print_json(tree.to_dict())
     else:
-        lines = tree.to_text().split("\n")
+        lines = tree.to_text(depth).split("\n")
         shown = lines[:limit] if limit else lines
         output.print_text("\n".join(shown))
-        if len(shown) < len(lines):
-            output.note(f"{len(lines) - len(shown):,} more lines; --limit 0 shows all")
+        _tell_rest(len(lines) - len(shown), _deeper(tree, depth), depth or 0)
+
+
+def _deeper(tree: RunTree, depth: int | None) -> int:
+    """Return how many spans are deeper than that."""
+    if depth is None:
+        return 0
+    level = tree.spans
+    for _ in range(depth):
+        level = [child for node in level for child in node.children]
+    return sum(1 for node in level for _ in node.iter_spans())
+
+
+def _tell_rest(lines: int, spans: int, depth: int) -> None:
+    if spans:
+        deeper = figures.counted(spans, "deeper span")
+        output.note(f"{deeper} with what is in them: --depth {depth + 1} shows a level more")
+    if lines > 0:
+        output.note(f"{figures.counted(lines, 'more line')}: --limit 0 shows all")
