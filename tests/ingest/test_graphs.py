@@ -8,9 +8,11 @@ import shutil
 
 import pytest
 from graphdata import FILES, made, written
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from oddparts import places, put
 from otlpdata import contents
+from trajectorydata import expected
 
 import whence
 from whence.ingest import registry
@@ -46,24 +48,6 @@ ODD = st.sampled_from(
         "y" * 70_000,
     ]
 )
-
-
-def places(value, path=()):
-    """Yield the way to every part of a JSON value."""
-    yield path
-    inner = value.items() if isinstance(value, dict) else ()
-    inner = enumerate(value) if isinstance(value, list) else inner
-    for key, part in inner:
-        yield from places(part, (*path, key))
-
-
-def put(value, path, odd):
-    """Return the value with something else at a place."""
-    if not path:
-        return odd
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[path[0]] = put(value[path[0]], path[1:], odd)
-    return copy
 
 
 def in_order(home):
@@ -154,6 +138,7 @@ def test_a_file_that_was_cut_gives_what_it_has(what, tmp_path):
 
 
 @pytest.mark.parametrize("what", JSON)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_odd_parts_are_left_out_or_kept_as_they_are(what, data, tmp_path_factory):
     """A part that is something else neither ends an import nor makes it unrepeatable."""
@@ -172,6 +157,25 @@ def test_odd_parts_are_left_out_or_kept_as_they_are(what, data, tmp_path_factory
     assert first.runs or first.skipped
     if first.new:
         in_order(folder / "home")
+    shutil.rmtree(folder)
+
+
+@given(data=st.data())
+def test_elements_that_are_torn_end_the_document_with_a_word(data, tmp_path_factory):
+    """Whatever stands in the place of some of its bytes, nothing breaks and nothing is hidden."""
+    folder = tmp_path_factory.mktemp("torn")
+    name, path = made(folder, "prov-xml")
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
+    path.write_bytes(content)
+
+    first = import_paths(folder / "home", [path], format_name=name)
+    second = import_paths(folder / "home", [path], format_name=name)
+
+    assert (second.new, second.already_there) == (0, first.new)
+    assert first.runs or first.skipped
     shutil.rmtree(folder)
 
 
@@ -242,3 +246,17 @@ def test_names_of_any_length_and_alphabet_stay_tied(home, tmp_path):
         (output,) = store.rows("outputs", limit=None)
         labels = [node.table for node in store.lineage(output.id).ancestors]
         assert labels == ["spans", "sources"]
+
+
+@pytest.mark.parametrize("name", ["w3c-prov", "ro-crate"])
+def test_a_corpus_twice_in_a_row_changes_nothing(name, home):
+    """The second import writes nothing, reports the same and alters no row."""
+    folder, _ = expected(name)
+    first = import_paths(home, [folder])
+    before = contents(home)
+
+    second = import_paths(home, [folder])
+
+    assert (second.new, second.already_there) == (0, first.new)
+    assert (second.runs, second.skipped) == (first.runs, first.skipped)
+    assert contents(home) == before

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from graphdata import crate, workflow_run, written
-from otlpdata import contents
 from trajectorydata import expected, of_kind, records_of
 
 import whence
@@ -425,16 +424,3 @@ def test_each_crate_of_the_corpus_has_its_own_totals(kind, home):
         assert made
         for row in made:
             assert any(node.table == "spans" for node in store.lineage(row.output_id).ancestors)
-
-
-def test_the_corpus_twice_in_a_row_changes_nothing(home):
-    """The second import writes nothing, reports the same and alters no row."""
-    folder, _ = expected("ro-crate")
-    first = import_paths(home, [folder])
-    before = contents(home)
-
-    second = import_paths(home, [folder])
-
-    assert (second.new, second.already_there) == (0, first.new)
-    assert (second.runs, second.skipped) == (first.runs, first.skipped)
-    assert contents(home) == before

@@ -85,7 +85,7 @@ def _started(source: Source, section: Section, sections: list[Section]) -> Field
         "run_kind": _FORMAT,
         "external_id": None if section.name is None else section.name.public,
         "parent_run": None if section.written is None else sections[0].run,
-        "attributes": {"prov": about, **section.others},
+        "attributes": {**section.others, "prov": about},
     }
 
 

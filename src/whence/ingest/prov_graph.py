@@ -118,7 +118,7 @@ def graph_of(section: Section) -> Graph:
         ties = [] if relation is None else list(_ties(graph, section, relation, parts, statement))
         graph.ties += ties
         if not ties:
-            graph.add(_told(section, relation, parts, statement))
+            graph.add(_told(relation, parts, statement))
         if relation is not None and kind in _TIMED:
             _date(graph, section, relation, kind, statement)
     for thing in list(graph.things.values()):
@@ -225,14 +225,12 @@ def _named(graph: Graph, section: Section, end: str, written: str) -> str:
     return graph.named(_ROLES.get(end, ENTITY), name.key, name.public)
 
 
-def _told(
-    section: Section, relation: Relation | None, parts: tuple[str, str, str], statement: Fields
-) -> Thing:
+def _told(relation: Relation | None, parts: tuple[str, str, str], statement: Fields) -> Thing:
     """Return a relation that lacks an end as something that is only told."""
-    kind, written, number = parts
+    kind, written, _ = parts
     later = "" if relation is None else next(iter(_texts(statement, relation.later)), "")
     return Thing(
-        key=section.prefixes.name(f"{kind} {written} {number}").key,
+        key=repr(parts),
         role=NOTE,
         name=written,
         kind=f"{later} {kind}".lstrip(),

@@ -234,6 +234,9 @@ class _Reader:
         key = self._written(stated.pop("prov:id", f"_:{local}{self._count}"))
         for name, value in (*stated.items(), *element.inner):
             _add(record, name, value)
+        text = "".join(element.texts).strip()
+        if text:
+            record["$"] = text
         known = self._section.setdefault(kind, {})
         _add(known, key, record)
 

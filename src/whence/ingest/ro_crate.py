@@ -121,7 +121,7 @@ class _Crate:
         """Take an entity; the first of an id is the one that others mean."""
         stated = loose.text(entity.get("@id"))
         key = stated or f"_:{len(self._entities) + 1}"
-        if key in self._entities:
+        while key in self._entities:
             key = f"{key} ({len(self._entities) + 1})"
         self._entities[key] = entity
         self._counts.update(_types(entity))
