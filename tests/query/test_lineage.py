@@ -63,6 +63,31 @@ def test_a_thing_is_one_node_under_all_its_ids(store, chain):
     assert [node.table for node in found.nodes] == ["outputs", "runs", "runs", "runs"]
 
 
+def test_outputs_of_one_name_in_several_runs_are_several_things(store):
+    """Each leads to what its own run made it from, and a link means the output of its own run."""
+    records = []
+    for number in range(3):
+        with whence.run("writer") as run:
+            run.output(f"notes-{number}")
+            records.append(run.output("report.md"))
+            run.link("derived_from", "report.md", source=f"notes-{number}")
+    with whence.run("reader") as run:
+        run.link("used", run, source=records[0])
+        run.link("used", run, source="report.md")
+
+    for number, record in enumerate(records):
+        came_from = store.lineage(record, "ancestors").ancestors
+        assert [node.id for node in came_from] == [f"notes-{number}"]
+    assert [store.lineage(record).id for record in records] == [*records[:2], "report.md"]
+    assert [node.id for node in store.lineage("notes-1").descendants] == [records[1]]
+    assert {node.id for node in store.lineage(run.id).ancestors} == {
+        records[0],
+        "report.md",
+        "notes-0",
+        "notes-2",
+    }
+
+
 def test_ids_that_were_never_recorded_are_nodes_too(store):
     """A file or a ticket that only links name can be asked about; what nothing names cannot."""
     with whence.run("x", external_id="x") as run:

@@ -8,6 +8,7 @@ is reported and never walked round.
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -16,6 +17,8 @@ import msgspec
 from whence.errors import ConfigError, NotFoundError
 from whence.query import find, restore, text, treetext
 from whence.store import rows as r
+from whence.store.base import Order
+from whence.store.predicate import And, Compare, FieldRef, In, Not
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +31,9 @@ _LABEL_COLUMNS = 70
 _OWN_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _MAX_NAMED_RUNS = 500
 """Runs that are looked at to name what is in them; beyond, nodes show their id."""
+_ASKED_AT_ONCE = 500
+"""Outputs of a run of which is asked in one question whether later runs have them too."""
+_LATER_OUTPUTS = 1000
 _SUBJECT_FIRST = frozenset({"generated", "supports", "contradicts", "entity"})
 """Kinds that read from the earlier to the later; the others say what the later is to the
 earlier."""
@@ -233,6 +239,8 @@ class Names:
         self._rows: dict[str, Mapping[str, Sequence[r.Row]]] = {}
         self._found: dict[str, find.Found | None] = {}
         self._own: dict[str, find.Found] = {}
+        self._outputs: dict[str, Mapping[str, find.Found]] = {}
+        self._owners: dict[str, dict[str, str]] = {}
         if known is not None:
             self._rows[known.run] = known.rows
             # Thousands of spans may be asked about together: that should not take as many look-ups.
@@ -285,27 +293,76 @@ class Names:
 
     def reachable(self, nodes: Iterable[str], *, forward: bool) -> set[str]:
         """Return the nodes, and what the links of the runs at hand lead to from them."""
-        steps: dict[str, list[str]] = {}
-        for rows in list(self._rows.values()):
+        steps: dict[str, list[tuple[str, str]]] = {}
+        for run_id, rows in list(self._rows.items()):
             for row in cast("Sequence[r.LinkRow]", rows.get("links", ())):
                 source, target = (row.source, row.target) if forward else (row.target, row.source)
-                steps.setdefault(self.node_id(source), []).append(target)
+                steps.setdefault(self.node_id(source, run_id), []).append((target, run_id))
         reached = set(nodes)
         waiting = list(reached)
         while waiting:
-            for target in steps.get(waiting.pop(), ()):
-                node = self.node_id(target)
+            for target, run_id in steps.get(waiting.pop(), ()):
+                node = self.node_id(target, run_id)
                 if node not in reached:
                     reached.add(node)
                     waiting.append(node)
         return reached
 
-    def node_id(self, any_id: str) -> str:
-        """Return the one id that stands for a thing in a lineage."""
-        found = self.found(any_id)
+    def node_id(self, any_id: str, said_in: str | None = None) -> str:
+        """Return the one id that stands for a thing in a lineage.
+
+        Several runs may each have an output of the user's id `report.md`. The latest is called so,
+        as everywhere; the others go by the ids of their records.
+
+        Args:
+            any_id: An id of the thing.
+            said_in: The run whose link names it, which means its own output if it has one.
+        """
+        found = self._outputs_of(said_in).get(any_id) if said_in else None
+        found = found or self.found(any_id)
         if found is None:
             return any_id
-        return cast("str", getattr(found.row, "output_id", None) or found.row.id)
+        if not isinstance(found.row, r.OutputRow):
+            return found.row.id
+        output_id = found.row.output_id
+        return output_id if self._owner(found.run, output_id) == found.run else found.row.id
+
+    def _owner(self, run_id: str, output_id: str) -> str:
+        """Return the run whose output an id stands for, given one that has such an output.
+
+        It is asked about many of the run's outputs at once, since a lineage may have thousands.
+        """
+        owners = self._owners.setdefault(run_id, {})
+        if output_id not in owners:
+            mine = self._outputs_of(run_id)
+            others = (one for one in mine if one not in owners and one != output_id)
+            asked = (output_id, *itertools.islice(others, _ASKED_AT_ONCE - 1))
+            owners.update(dict.fromkeys(asked, run_id))
+            where = And(
+                (In(FieldRef("output_id"), asked), Not(Compare(FieldRef("run"), "=", run_id)))
+            )
+            found = self._store.select("outputs", where, Order("ts_ns"), _LATER_OUTPUTS)
+            later = dict[str, r.OutputRow]()
+            for row in cast("list[r.OutputRow]", found):
+                later.setdefault(row.output_id, row)
+            for one, row in later.items():
+                own = cast("r.OutputRow", mine[one].row)
+                if (row.ts_ns, row.run) > (own.ts_ns, own.run):
+                    owners[one] = row.run
+            if len(found) == _LATER_OUTPUTS:
+                unseen = [one for one in asked if one not in later]
+                owners.update((one, self._store.find_run(one) or run_id) for one in unseen)
+        return owners[output_id]
+
+    def _outputs_of(self, run_id: str) -> Mapping[str, find.Found]:
+        """Return the outputs of a run at hand by the user's ids of them, the last one of each."""
+        if run_id not in self._outputs and run_id in self._rows:
+            rows = self._rows[run_id]
+            outputs = cast("Sequence[r.OutputRow]", rows.get("outputs", ()))
+            self._outputs[run_id] = {
+                row.output_id: find.Found(run_id, "outputs", row, rows) for row in outputs
+            }
+        return self._outputs.get(run_id, {})
 
     def aliases(self, node_id: str) -> tuple[str, ...]:
         """Return every id that a thing goes by."""
@@ -315,7 +372,7 @@ class Names:
     def edge(self, link: r.LinkRow) -> Edge:
         """Return a link as an edge between nodes."""
         self._load(link.run)
-        source, target = self.node_id(link.source), self.node_id(link.target)
+        source, target = self.node_id(link.source, link.run), self.node_id(link.target, link.run)
         return Edge(source, target, link.kind, link.id, link.confidence, link.inferred)
 
     def node(self, node_id: str, distance: int) -> Node:
