@@ -56,7 +56,12 @@ def test(rest: list[str]) -> int:
         return failed
     announce("tests")
     code = run("pytest", "-n", "auto", *rest)
-    return code and fail("tests", code)
+    if code or rest:
+        return code and fail("tests", code)
+    announce("tests of recording, in Python alone")
+    os.environ["WHENCE_COMPILED"] = "0"
+    code = run("pytest", "-q", "-n", "auto", "tests/capture", "tests/log")
+    return code and fail("tests of recording, in Python alone", code)
 
 
 def lint(rest: list[str]) -> int:
@@ -194,9 +199,9 @@ def install_with_pip(group: str | None, extras: tuple[str, ...]) -> None:
 
 
 def hash_of_inputs() -> str:
-    """Return the hash of the files that say what must be installed."""
+    """Return the hash of the files that say what must be installed, or that are compiled for it."""
     digest = hashlib.sha256(sys.version.encode())
-    for name in ("pyproject.toml", "uv.lock"):
+    for name in ("pyproject.toml", "uv.lock", "hatch_build.py", "src/whence/log/_lines.c"):
         path = ROOT / name
         digest.update(path.read_bytes() if path.exists() else b"")
     return digest.hexdigest()

@@ -35,8 +35,8 @@ class Recorder(msgspec.Struct, frozen=True):
     driver: str
     environment: str = ""
     """Name of the peer's environment; ours if empty."""
-    durability: str = ""
-    """For whence."""
+    settings: dict[str, str] = {}
+    """Variables of whence in its environment."""
     runs_share: float = 1.0
     """Share of the runs it is given, for slow ones."""
     disabled: bool = False
@@ -44,9 +44,12 @@ class Recorder(msgspec.Struct, frozen=True):
 
 
 RECORDERS = (
-    Recorder("whence, process", "whence_sdk", durability="process", disabled=True),
-    Recorder("whence, group", "whence_sdk", durability="group"),
-    Recorder("whence, record", "whence_sdk", durability="record", runs_share=0.1),
+    Recorder("whence, process", "whence_sdk", disabled=True),
+    Recorder("whence, in Python alone", "whence_sdk", settings={"WHENCE_COMPILED": "0"}),
+    Recorder("whence, group", "whence_sdk", settings={"WHENCE_DURABILITY": "group"}),
+    Recorder(
+        "whence, record", "whence_sdk", settings={"WHENCE_DURABILITY": "record"}, runs_share=0.1
+    ),
     Recorder("opentelemetry-sdk + OTLP", OTEL, OTEL, disabled=True),
     Recorder("stdlib logging + json", "stdlib_json", disabled=True),
     Recorder("msgspec + 1 write a record", "limit_msgspec"),
@@ -177,9 +180,7 @@ def _work(bench: Bench, recorder: Recorder, pythons: dict[str, str], job: dict[s
         RuntimeError: It failed.
     """
     folder = bench.fresh("capture")
-    environment = bench.environment()
-    if recorder.durability:
-        environment["WHENCE_DURABILITY"] = recorder.durability
+    environment = {**bench.environment(), **recorder.settings}
     whole = {**job, "driver": recorder.driver, "folder": str(folder)}
     done = subprocess.run(
         [pythons[recorder.environment], "-m", "benchmarks.worker", json.dumps(whole)],

@@ -96,7 +96,7 @@ def test_a_resent_history_costs_little_more_than_itself(recorded, longest):
 
 def test_a_history_is_whole_across_rotations(recorded):
     """A reference never leaves its segment, however often the segment changes."""
-    current.writer = Writer(recorded.home, rotate_bytes=60_000)
+    current.write_with(Writer(recorded.home, rotate_bytes=60_000))
     history = history_of(TURNS, 2)
     run = converse(history)
 
@@ -107,7 +107,7 @@ def test_a_history_is_whole_across_rotations(recorded):
 @pytest.mark.parametrize("rotate_bytes", [64 << 20, 60_000])
 def test_histories_of_threads_do_not_mix(recorded, rotate_bytes):
     """Conversations at once, with rotation in the middle: each message of each is whole."""
-    current.writer = Writer(recorded.home, rotate_bytes=rotate_bytes)
+    current.write_with(Writer(recorded.home, rotate_bytes=rotate_bytes))
     shared = history_of(20, 3)[:5]
     conversations = {}
 

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
-import sys
 from collections import Counter
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from logs import paths
+from tests.crash import harness
 
 from whence.log import reader, segment
 from whence.log.home import Home
@@ -24,17 +23,9 @@ from whence.store.memory import MemoryStore
 from whence.store.predicate import ALWAYS
 from whence.store.rows import TABLES, TIME_FIELD
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def load_harness():
-    """Return the module beside this one, which `importmode=importlib` does not put on the path."""
-    path = Path(__file__).with_name("harness.py")
-    spec = importlib.util.spec_from_file_location("crash_harness", path)
-    module = sys.modules["crash_harness"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-harness = load_harness()
 SHORT, LONG = 12, 300
 
 WRITER = (
@@ -48,7 +39,9 @@ from pathlib import Path
 
 home, rotate_bytes, durability = sys.argv[1:]
 whence.configure(home)
-current.writer = Writer(Home(Path(home)), rotate_bytes=int(rotate_bytes), durability=durability)
+current.write_with(
+    Writer(Home(Path(home)), rotate_bytes=int(rotate_bytes), durability=durability)
+)
 me = uuid.uuid4().hex
 history = []
 with whence.run(me) as run:

@@ -9,6 +9,7 @@ import shutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oddparts import places, put
 from platformdata import FILES, TRACE, made
 from trajectorydata import document
 
@@ -42,24 +43,6 @@ ODD = st.sampled_from(
         {"role": ["user"], "content": {}},
     ]
 )
-
-
-def places(value, path=()):
-    """Yield the way to every part of a JSON value."""
-    yield path
-    inner = value.items() if isinstance(value, dict) else ()
-    inner = enumerate(value) if isinstance(value, list) else inner
-    for key, part in inner:
-        yield from places(part, (*path, key))
-
-
-def put(value, path, odd):
-    """Return the value with something else at a place."""
-    if not path:
-        return odd
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[path[0]] = put(value[path[0]], path[1:], odd)
-    return copy
 
 
 def plain(path):

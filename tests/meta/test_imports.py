@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 
 import pytest
+
+from whence.log import lines
 
 MOST_MODULES = 40
 PROGRAM = """
@@ -62,3 +67,20 @@ whence.flush()
 
     assert third_party(modules) == []
     assert not [name for name in modules if name.startswith(f"whence.{package}")]
+
+
+def can_compile() -> bool:
+    compiler = (sysconfig.get_config_var("CC") or "").split()
+    return (
+        os.name == "posix"
+        and not sysconfig.get_config_var("Py_GIL_DISABLED")
+        and bool(compiler and shutil.which(compiler[0]))
+        and Path(sysconfig.get_path("include"), "Python.h").exists()
+    )
+
+
+@pytest.mark.skipif(os.environ.get("WHENCE_COMPILED") == "0", reason="Python alone is wanted")
+@pytest.mark.skipif(not can_compile(), reason="there is nothing to compile with")
+def test_the_writer_is_compiled_where_there_is_a_compiler():
+    """A build that fails is seen here, and not only in what a record costs."""
+    assert lines.COMPILED

@@ -24,6 +24,10 @@ ERRORS = [
 ]
 
 
+MADE_HERE = re.compile(r"\.local\.|\.so$")
+"""Names of files that are made on this machine and not version controlled."""
+
+
 def files_of_the_project():
     for folder, subfolders, names in os.walk(ROOT):
         subfolders[:] = [
@@ -31,7 +35,7 @@ def files_of_the_project():
             for name in subfolders
             if name not in NOT_OURS and (name == ".ci" or not name.startswith("."))
         ]
-        yield from (Path(folder, name) for name in names if ".local." not in name)
+        yield from (Path(folder, name) for name in names if not MADE_HERE.search(name))
 
 
 @pytest.mark.parametrize("name", ERRORS)

@@ -13,8 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
 from whence import _clock, _ids
-from whence.capture import emit, guard, values
-from whence.record import attributes as attributes_of
+from whence.capture import emit, guard, state, values
 from whence.record import usage
 from whence.record.decision import Option
 from whence.record.generation import Generation, ToolCall, Transformation
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from whence.capture.verbs import Verbs
 
 _TOOL_CALL = emit.shape(ToolCall)
-_GENERATION = emit.shape(Generation)
+_GENERATION = emit.shape(Generation, direct=False)
 _TRANSFORMATION = emit.shape(Transformation)
 _UPDATE = emit.shape(Update, has_id=False)
 MAX_STACK_CHARS = 8_000
@@ -48,6 +47,7 @@ _GENERATION_TEXT = frozenset(
 )
 _SHARED = frozenset({"messages", "prompt_template", "parameters"})
 _MARK = "$whence"
+_current = state.current
 _text = values.text
 _number = values.number
 _is_plain = values.is_plain
@@ -228,9 +228,11 @@ _UPDATE_FIELDS = frozenset(
 def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None = None) -> None:
     """Write what became known about an open run or span: keywords of `set`, or tags."""
     now = _clock.wall_ns()
-    put = emit.put_blob
+    put = state.put_blob
     if _UPDATE_FIELDS.isdisjoint(attributes):
         if attributes or tags:
+            if emit.write_plain(scope, _UPDATE, now, attributes or None, tags):
+                return
             made = _attributes(attributes, put) if attributes else None
             line = _UPDATE.line(v=_UPDATE.head, run=scope.envelope, attributes=made, tags=tags)
             emit.write(scope, _UPDATE, line, now)
@@ -309,7 +311,7 @@ def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:  # noqa: C901,
             made[key] = value if type(value) is str else _text(value)
         elif key in _SHARED:
             keep = key in {"prompt_template", "parameters"}  # brought into their forms below
-            shared[key] = value if keep else values.clean(value, emit.put_blob)
+            shared[key] = value if keep else values.clean(value, state.put_blob)
         elif key in _GENERATION_OTHER:
             _GENERATION_OTHER[key](made, key, value)
         else:
@@ -325,22 +327,26 @@ def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:  # noqa: C901,
     if messages is not None and not isinstance(messages, list):
         shared["messages"] = [messages]
     if "parameters" in shared:
-        shared["parameters"] = mapping(shared["parameters"], emit.put_blob)
+        shared["parameters"] = mapping(shared["parameters"], state.put_blob)
     if "prompt_template" in shared:
         template = _text(shared.pop("prompt_template"))
         (shared if values.is_short(template) else made)["prompt_template"] = template
     if others:
-        made["attributes"] = mapping(others, emit.put_blob)
+        made["attributes"] = mapping(others, state.put_blob)
     emit.write_shared(scope, _GENERATION, made, now, shared)
     return record_id
 
 
 def _set_value(made: dict[str, Any], key: str, value: Any) -> None:
-    made[key] = value if type(value) is str else values.clean(value, emit.put_blob)
+    made[key] = value if type(value) is str else values.clean(value, state.put_blob)
 
 
 def _set_usage(made: dict[str, Any], _key: str, value: Any) -> None:
-    made["usage_stated"] = values.clean(attributes_of.as_mapping(value), emit.put_blob)
+    if type(value) is not dict:
+        from whence.record.attributes import as_mapping  # noqa: PLC0415 - most usages are mappings, and importing whence has to be quick
+
+        value = as_mapping(value)
+    made["usage_stated"] = values.clean(value, state.put_blob)
 
 
 def _set_number(made: dict[str, Any], key: str, value: Any) -> None:
@@ -352,16 +358,16 @@ def _set_whole(made: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _set_mapping(made: dict[str, Any], key: str, value: Any) -> None:
-    made[key] = mapping(value, emit.put_blob)
+    made[key] = mapping(value, state.put_blob)
 
 
 def _set_media(made: dict[str, Any], key: str, value: Any) -> None:
     items = cast("list[Any]", value) if type(value) in (list, tuple) else [value]
-    made[key] = [mapping(item, emit.put_blob) for item in items]
+    made[key] = [mapping(item, state.put_blob) for item in items]
 
 
 def _set_error(made: dict[str, Any], key: str, value: Any) -> None:
-    made[key] = error_field(value, emit.put_blob)
+    made[key] = error_field(value, state.put_blob)
 
 
 def _set_duration(made: dict[str, Any], key: str, value: Any) -> None:
@@ -395,8 +401,7 @@ _GENERATION_OTHER: dict[str, Callable[[dict[str, Any], str, Any], None]] = {
 def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
     """Write a tool call record from keyword arguments, which are used up, and return its id."""
     now = _clock.wall_ns()
-    record_id = _ids.new_id()
-    put = emit.put_blob
+    put = state.put_blob
     pop = fields.pop
     given, got = pop("input", None), pop("output", None)
     problem, status, tool_type = pop("error", None), pop("status", None), pop("tool_type", None)
@@ -408,6 +413,31 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
         made = _rest_of_tool_call(fields, put)
     if problem is not None:
         made["error"] = error_field(problem, put)
+    if status is None:
+        status = "ok" if problem is None else "error"
+    direct = _current.put
+    if direct is not None:
+        known = made.get if made else _nothing
+        written = direct(
+            _TOOL_CALL.template,
+            scope.envelope,
+            now,
+            tool_name,
+            tool_type,
+            given,
+            got,
+            known("cache_hit"),
+            known("cache_key"),
+            known("retry_count"),
+            known("rate_limit_delay_ms"),
+            duration_ns,
+            status,
+            known("error"),
+            known("attributes"),
+        )
+        if written is not None:
+            return written
+    record_id = _ids.new_id()
     line = _TOOL_CALL.line(
         v=_TOOL_CALL.head,
         run=scope.envelope,
@@ -417,11 +447,15 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
         input=given if given is None or type(given) is str else values.clean(given, put),
         output=got if got is None or type(got) is str else values.clean(got, put),
         duration_ns=duration_ns,
-        status=("ok" if problem is None else "error") if status is None else _text(status),
+        status=_text(status),
         **made,
     )
     emit.write(scope, _TOOL_CALL, line, now)
     return record_id
+
+
+def _nothing(_key: str) -> None:
+    return None
 
 
 def _rest_of_tool_call(fields: dict[str, Any], put: Put) -> dict[str, Any]:
@@ -440,7 +474,7 @@ def emit_transformation(scope: Verbs, name: str, fields: dict[str, Any]) -> str:
     """Write a transformation record from keyword arguments and return its id."""
     now = _clock.wall_ns()
     record_id = _ids.new_id()
-    put = emit.put_blob
+    put = state.put_blob
     fields = dict(fields)
     pop = fields.pop
     method, parameters = pop("method", None), pop("parameters", None)

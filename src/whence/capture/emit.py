@@ -1,16 +1,16 @@
 """From a record to a line in the log: the one path every verb takes.
 
-The fast path encodes a record of plain values and writes it. What it cannot do - text that is not
-Unicode, values over 32 KiB, redaction, withheld content - is done field by field on the careful
-path, where long values go to blobs and the fields that have to stay text keep a preview, their
-exact value beside them under the key `whole`. Whatever fails here is counted as a lost record of
-the run, told of by a gap record, and never raised.
+The fast path encodes a record of plain values and writes it: in one call from the values as the
+user gave them where that is compiled (`whence.log.lines`), else from the struct of a line. What it
+cannot do - text that is not Unicode, values over 32 KiB, redaction, withheld content - is done
+field by field in `whence.capture.careful`. Whatever fails here is counted as a lost record of the
+run, told of by a gap record, and never raised.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import msgspec
@@ -18,48 +18,18 @@ import msgspec
 from whence import _clock
 from whence.capture import guard, state, values
 from whence.errors import LinkError
-from whence.log import blobs
+from whence.log import blobs, lines
 from whence.log.resend import VALUE_BYTES, Fragment, Seen
 from whence.log.writer import REFUSED, TOO_LONG, Writer, split_place
 from whence.record import codec
 from whence.record.base import FORMAT_VERSION, Record
-from whence.record.link import LINK_KINDS
-from whence.record.span import SPAN_KINDS
-from whence.record.values import MARK, is_marker, restore
 
 if TYPE_CHECKING:
     from whence.capture.verbs import Verbs
 
-CONTENT_FIELDS = frozenset(
-    {
-        "input",
-        "output",
-        "messages",
-        "prompt_template",
-        "reasoning",
-        "value",
-        "media",
-        "input_sample",
-        "output_sample",
-    }
-)
-"""Record fields that `capture_content=False` keeps out of the log."""
 _LINE_FIELDS = frozenset({"v", "seq", "ts", "run"})
 _ENVELOPE = frozenset({"v", "seq", "ts", "run", "span", "id", "stage", "kind"})
-_TEXT_TYPES = (str, str | None, str | dict[str, Any] | None)
-_TEXTS_INSIDE = frozenset({"tags", "sample_ids", "options", "fields"})
-_OPTION_TEXTS = frozenset({"name", "reason_rejected"})
-_REFERENCES = frozenset({"parent", "parent_run", "source", "target", "decision"})
-_HEX = frozenset("0123456789abcdef")
-_WORDS: dict[str, Collection[str]] = {
-    "status": {"ok", "error", "cancelled", "complete", "failed"},
-    "span_kind": SPAN_KINDS,
-    "link_kind": LINK_KINDS,
-    "level": {"debug", "info", "warning", "error"},
-    "cost_source": {"declared", "computed"},
-}
-_HELD = "held"
-_KEPT_ITEMS = 50
+_SHARED_FIELDS = _ENVELOPE | {"extra"}
 _encode = codec.encode_json
 _UNENCODABLE = (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError)
 _INLINE_BYTES = blobs.INLINE_BYTES
@@ -96,10 +66,18 @@ class Shape(msgspec.Struct, frozen=True):
     """The format version and the kind, for the field `v` of a line."""
     line: Callable[..., Any]
     """Makes a line: `v` (the head), `run` (the envelope of a scope), and the kind's own fields."""
+    template: Any
+    """The same for `State.put`, which takes the kind's own fields in their order; or None."""
 
 
-def shape(kind: type[Record], *, has_id: bool = True) -> Shape:
-    """Return the shape of a kind of record."""
+def shape(kind: type[Record], *, has_id: bool = True, direct: bool = True) -> Shape:
+    """Return the shape of a kind of record.
+
+    Args:
+        kind: The kind.
+        has_id: Whether its records have ids of their own.
+        direct: Whether its records may be written with `State.put`.
+    """
     fields: list[Any] = [
         ("v", msgspec.Raw),
         ("seq", int, 0),
@@ -109,14 +87,31 @@ def shape(kind: type[Record], *, has_id: bool = True) -> Shape:
     if has_id:
         fields.append(("id", str))
     for field in msgspec.structs.fields(kind):
-        if field.name not in _ENVELOPE and field.name != "extra":
+        if field.name not in _SHARED_FIELDS:
             required = field.default is msgspec.NODEFAULT
             fields.append((field.name, Any) if required else (field.name, Any, field.default))
     line = msgspec.defstruct(
         f"{kind.__name__}Line", fields, kw_only=True, omit_defaults=True, gc=False
     )
-    tag = str(kind.__struct_config__.tag).encode()
-    return Shape(kind, msgspec.Raw(b'%d,"kind":"%b"' % (FORMAT_VERSION, tag)), line)
+    head = b'%d,"kind":"%b"' % (FORMAT_VERSION, str(kind.__struct_config__.tag).encode())
+    template = lines.template(head, kind, skip=_SHARED_FIELDS, has_id=has_id) if direct else None
+    return Shape(kind, msgspec.Raw(head), line, template)
+
+
+def write_plain(scope: Verbs, how: Shape, now_ns: int, *values: Any) -> Any:
+    """Write a record of values as the user gave them, if all of them are plain.
+
+    Args:
+        scope: Where it belongs.
+        how: The shape of its kind.
+        now_ns: The time of the record.
+        *values: The kind's own fields in their order; the last ones may be left out.
+
+    Returns:
+        Its id, or True if its kind has none; None if nothing was written.
+    """
+    put = _current.put
+    return None if put is None else put(how.template, scope.envelope, now_ns, *values)
 
 
 def write(scope: Verbs, how: Shape, line: Any, now_ns: int) -> None:
@@ -174,10 +169,16 @@ def emit(record: Record, now_ns: int) -> None:
 
 def _emit_carefully(record: Record, now_ns: int) -> None:
     try:
-        body = _encode_carefully(record)
+        body = _carefully(record)
         (_current.writer or _current.open_writer()).append(body, now_ns, record.run)
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
         failed(error, record.run)
+
+
+def _carefully(record: Record, raw: frozenset[str] = frozenset()) -> bytes:
+    from whence.capture import careful  # noqa: PLC0415 - most programs never need it
+
+    return careful.encode(record, raw)
 
 
 def write_shared(
@@ -237,7 +238,7 @@ def _write_shared(  # noqa: PLR0917 - private, and called in one place
     if place == TOO_LONG:
         record = _record(scope, how, fields | written, now_ns)
         raw = frozenset(name for name, value in written.items() if type(value) is not str)
-        place = writer.append(_encode_carefully(record, raw), now_ns, run, serial)
+        place = writer.append(_carefully(record, raw), now_ns, run, serial)
     if place == REFUSED:
         return False
     if place >= 0 and fragments:
@@ -273,221 +274,10 @@ def _value_text(value: Any) -> bytes:
     try:
         text = codec.encode_json(value)
     except _UNENCODABLE:
-        text = codec.encode_json(values.settle(value, _store))
+        text = codec.encode_json(values.settle(value, state.store_blob))
     if len(text) > blobs.INLINE_BYTES:
-        text = codec.encode_json(_shrink(value))
+        text = codec.encode_json(values.shrink(value, state.store_blob))
     return text
-
-
-def put_blob(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str, Any]:
-    """Return the marker of bytes that a user's value holds, stored as a blob of the current home.
-
-    Where texts are redacted first, the marker holds the bytes until that is done.
-    """
-    if not _current.capture_content:
-        return {MARK: "withheld", "why": "capture_content is off", "size_bytes": len(content)}
-    if _current.redact is not None:
-        return {MARK: "blob", "encoding": encoding, _HELD: content}
-    return _store(content, encoding, preview)
-
-
-def _store(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str, Any]:
-    """Store bytes as a blob.
-
-    Returns:
-        The marker; one without bytes if the disk refuses them.
-    """
-    writer = _current.writer or _current.open_writer()
-    try:
-        return blobs.put(
-            writer.home, content, encoding, preview=preview, sync=writer.durability != "process"
-        )
-    except OSError as error:
-        why = f"{error.strerror or error} while storing a value of {len(content)} bytes"
-        writer.count_loss("", why)
-        return {MARK: "withheld", "why": why, "size_bytes": len(content), "preview": preview}
-
-
-def _shrink(value: Any) -> Any:
-    """Return a clean value with its long parts in blobs; as one blob if it is still too long."""
-    small = values.settle(value, _store)
-    text = codec.encode_json(small)
-    if len(text) <= blobs.INLINE_BYTES:
-        return small
-    return _store(text, "json", text[: blobs.PREVIEW_CHARS].decode("utf-8", "ignore"))
-
-
-def _encode_carefully(record: Record, raw: frozenset[str] = frozenset()) -> bytes:
-    """Return the body of a record, each field brought into a form that can be kept.
-
-    Args:
-        record: The record.
-        raw: Fields that hold JSON text already.
-    """
-    plain: dict[str, Any] = {"kind": record.__struct_config__.tag}
-    whole: dict[str, Any] = {}
-    for field in msgspec.structs.fields(record):
-        name = field.name
-        value = getattr(record, name)
-        if name == "extra" or (value == field.default and type(value) is type(field.default)):
-            continue
-        if name in raw:
-            plain[name] = value
-            continue
-        if isinstance(value, (msgspec.Struct, list)):
-            value = msgspec.to_builtins(value, builtin_types=(bytes,))
-        if name == "stage":  # the name of a span, in another place
-            value = _guarded_content("name", value)
-        elif name not in _ENVELOPE:
-            value = _guarded_content(name, value)
-        plain[name] = _kept(name, value, typed_text=field.type in _TEXT_TYPES, whole=whole)
-    if whole:
-        plain["whole"] = whole
-    return codec.encode_json(plain)
-
-
-def _kept(name: str, value: Any, *, typed_text: bool, whole: dict[str, Any]) -> Any:
-    if isinstance(value, str) and typed_text:
-        kept = values.settle(value, _store)
-        if not isinstance(kept, str):
-            whole[name], kept = kept, _preview(value)
-        return kept
-    if name == "messages":
-        return [_shrink(item) for item in cast("list[Any]", value)]
-    if name in _TEXTS_INSIDE:
-        return _kept_texts(name, value, whole)
-    if name == "usage":
-        return {key: _shrink(item) for key, item in cast("dict[str, Any]", value).items()}
-    kept: Any = _shrink(value)
-    if isinstance(value, list) and not isinstance(kept, list):  # a list field has to stay a list
-        whole[name] = kept
-        return [_shrink(item) for item in cast("list[Any]", value)[:_KEPT_ITEMS]]
-    return cast("Any", kept)
-
-
-def _kept_texts(name: str, value: Any, whole: dict[str, Any]) -> Any:
-    """Return a list of texts or options, or a mapping to texts, with text where it has to be."""
-    if isinstance(value, dict):
-        fitting: Any = {key: _fitting(item) for key, item in cast("dict[str, Any]", value).items()}
-    else:
-        fitting = [_fitting(item) for item in cast("list[Any]", value)]
-    if fitting != value:
-        kept = whole[name] = _shrink(value)
-        if isinstance(fitting, list) and not isinstance(kept, list):
-            return cast("list[Any]", fitting)[:_KEPT_ITEMS]
-    return cast("Any", fitting)
-
-
-def _fitting(item: Any) -> Any:
-    if isinstance(item, str):
-        return item if isinstance(values.settle(item, _nowhere), str) else _preview(item)
-    if isinstance(item, dict):
-        option = cast("dict[str, Any]", item)
-        return {
-            key: _fitting(v) if key in _OPTION_TEXTS else _shrink(v) for key, v in option.items()
-        }
-    return item
-
-
-def _nowhere(_content: bytes, _encoding: blobs.Encoding, _preview: str) -> dict[str, Any]:
-    return {}
-
-
-def _preview(value: str) -> str:
-    return value[: blobs.PREVIEW_CHARS].encode("utf-8", "backslashreplace").decode()
-
-
-def _guarded_content(name: str, value: Any) -> Any:
-    current = _current
-    if not current.capture_content and name in CONTENT_FIELDS:
-        return _withheld(name, value)
-    if current.redact is None or _is_our_word(name, value):
-        return value
-    return _redacted(value, name)
-
-
-def _is_our_word(name: str, value: Any) -> bool:
-    """Whether a text is a word or id of ours, which the run would fall apart without."""
-    if not isinstance(value, str):
-        return False
-    if name in _REFERENCES:
-        return len(value) in {16, 32} and _HEX.issuperset(value)
-    return value in _WORDS.get(name, ())
-
-
-def _withheld(name: str, value: Any) -> Any:
-    if name in {"messages", "media"}:
-        return [_withheld("", item) for item in cast("list[Any]", value)]
-    text = codec.encode_json(
-        values.snapshot(value, lambda content, _encoding, _preview: {"size": len(content)})
-    )
-    marker: dict[str, Any] = {
-        MARK: "withheld",
-        "why": "capture_content is off",
-        "size_bytes": len(text),
-    }
-    if isinstance(value, dict) and isinstance(cast("dict[str, Any]", value).get("role"), str):
-        marker["role"] = value["role"]
-    return "" if name == "prompt_template" else marker
-
-
-def _redacted(value: Any, path: str) -> Any:
-    """Return `value` with the user's redaction applied to every text in it.
-
-    Keys are left as they are.
-    """
-    if isinstance(value, str):
-        return _redacted_text(value, path)
-    if isinstance(value, dict):
-        mapping = cast("dict[str, Any]", value)
-        if is_marker(mapping):
-            return _redacted_marker(mapping, path)
-        return {key: _redacted(item, f"{path}.{key}") for key, item in mapping.items()}
-    if isinstance(value, list):
-        return [_redacted(item, f"{path}.{i}") for i, item in enumerate(cast("list[Any]", value))]
-    return value
-
-
-def _redacted_text(text: str, path: str) -> str:
-    current = _current
-    redact = cast("state.Redact", current.redact)
-    try:
-        redacted = redact(text, path) if current.redact_takes_path else redact(text)
-    except Exception as error:  # noqa: BLE001 - the user's function; its failure must not let the text through
-        guard.tell_once(
-            "redact", f"the redact function failed, so texts are withheld: {type(error).__name__}"
-        )
-        return "[withheld: the redact function failed]"
-    return redacted if type(redacted) is str else values.text(redacted)
-
-
-def _redacted_marker(marker: dict[str, Any], path: str) -> Any:
-    """Return what a marker stands for with its texts redacted, still to be settled."""
-    form = marker[MARK]
-    if form == "text":
-        return _redacted_text(cast("str", restore(marker)), path)
-    if form == "pairs":
-        return {MARK: form, "value": _redacted(marker["value"], path)}
-    if form == "object":
-        shown = {
-            key: _redacted_text(marker[key], path) for key in ("repr", "problem") if key in marker
-        }
-        return marker | {key: values.encodable(text) for key, text in shown.items()}
-    return _redacted_blob(marker, path) if _HELD in marker else marker
-
-
-def _redacted_blob(marker: dict[str, Any], path: str) -> Any:
-    held: bytes = marker[_HELD]
-    if marker["encoding"] == "text":
-        return _redacted_text(held.decode("utf-8", "surrogatepass"), path)
-    text = held.decode("utf-8", "surrogateescape")  # a secret may stand in bytes too
-    redacted = _redacted_text(text, path)
-    if redacted == text:
-        return _store(held, "bytes", "")
-    try:
-        return _store(redacted.encode("utf-8", "surrogateescape"), "bytes", "")
-    except UnicodeEncodeError:
-        return _store(redacted.encode("utf-8", "backslashreplace"), "bytes", "")
 
 
 def failed(error: Exception, run: str) -> None:

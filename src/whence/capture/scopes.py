@@ -17,6 +17,7 @@ from whence.capture.context import current_scope
 from whence.capture.emit import never_raises
 from whence.capture.noop import NOOP, NoOp
 from whence.capture.state import current as state
+from whence.capture.state import put_blob
 from whence.capture.verbs import Verbs
 from whence.log.resend import VALUE_BYTES
 from whence.record.run import RunEnded, RunStarted
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _wall = _clock.wall_ns
 _mono = _clock.mono_ns
 _text = values.text
-_put = emit.put_blob
+_put = put_blob
 _CANCELLED = frozenset({"CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt"})
 _DURATIONS = frozenset({"duration_ns", "duration_ms", "duration_s"})
 _GENERATION_FIELDS = frozenset(
@@ -47,6 +48,7 @@ _GENERATION_FIELDS = frozenset(
 _TOOL_FIELDS = frozenset(
     {"tool_type", "cache_hit", "cache_key", "retry_count", "rate_limit_delay_ms"}
 )
+_CALLS = frozenset({"tool", "generation"})
 _SPAN_FIELDS = frozenset({"agent", "algorithm", "input_count", "output", "output_count", "status"})
 _RUN_STARTED = emit.shape(RunStarted, has_id=False)
 _RUN_ENDED = emit.shape(RunEnded, has_id=False)
@@ -56,6 +58,8 @@ _StartedLine = _STARTED.line
 _STARTED_HEAD = _STARTED.head
 _EndedLine = _ENDED.line
 _ENDED_HEAD = _ENDED.head
+_STARTED_TEMPLATE = _STARTED.template
+_ENDED_TEMPLATE = _ENDED.template
 _write = emit.write
 _scope = current_scope.get
 _make_current = current_scope.set
@@ -301,24 +305,56 @@ class Span(Scope):
     def _write_start(self, parent: str | None) -> None:
         now = _wall()
         fields = self._fields
-        if not fields:
-            line = _StartedLine(
-                v=_STARTED_HEAD,
-                run=self.envelope,
-                name=self.name,
-                span_kind=self.kind,
-                parent=parent,
-            )
-            _write(self, _STARTED, line, now)
+        given = attributes = None
+        if fields:
+            given = fields.pop("input", None)
+            if given is not None and (type(given) is not str or len(given) >= VALUE_BYTES):
+                self._write_start_of(fields, given, parent, now)
+                return
+            if self.kind == "tool" and fields.keys() <= _TOOL_FIELDS:
+                self._pending = fields
+            elif self.kind in _CALLS or not _SPAN_FIELDS.isdisjoint(fields):
+                self._write_start_of(fields, given, parent, now)
+                return
+            else:
+                attributes = fields or None
+        put = state.put
+        if put is not None and put(
+            _STARTED_TEMPLATE,
+            self.envelope,
+            now,
+            self.name,
+            self.kind,
+            parent,
+            None,
+            given,
+            None,
+            None,
+            attributes,
+        ):
             return
-        given = fields.pop("input", None)
+        line = _StartedLine(
+            v=_STARTED_HEAD,
+            run=self.envelope,
+            name=self.name,
+            span_kind=self.kind,
+            parent=parent,
+            input=given,
+            attributes=attributes and details.attributes(attributes, _put),
+        )
+        _write(self, _STARTED, line, now)
+
+    def _write_start_of(
+        self, fields: dict[str, Any], given: Any, parent: str | None, now_ns: int
+    ) -> None:
+        """Write the start of a span that was opened with any fields."""
         made: dict[str, Any] = {"name": self.name, "span_kind": self.kind, "parent": parent}
         later = self._sort(fields, made) if fields else None
         if given is None or (type(given) is str and len(given) < VALUE_BYTES):
             line = _StartedLine(v=_STARTED_HEAD, run=self.envelope, **made, input=given)
-            _write(self, _STARTED, line, now)
+            _write(self, _STARTED, line, now_ns)
         else:
-            emit.write_shared(self, _STARTED, made, now, {"input": values.clean(given, _put)})
+            emit.write_shared(self, _STARTED, made, now_ns, {"input": values.clean(given, _put)})
         if later:
             self.set(**later)
 
@@ -407,18 +443,14 @@ class Span(Scope):
         stack: TracebackType | None,
     ) -> Literal[False]:
         if self.run_id:  # else never entered, or entered where nothing is recorded
-            super().__exit__(kind, error, stack)
+            Scope.__exit__(self, kind, error, stack)
         if self._implicit_run is not None:
             self._implicit_run.__exit__(kind, error, stack)
         return False
 
     def _end(self, error: BaseException | None) -> None:
-        if self._call_status is None:
-            if self.kind == "tool":
-                self._write_tool({}, error)
-            elif self.kind == "generation" and self._pending is not None:
-                pending, self._pending = self._pending, None
-                self.record_generation(**pending, error=error)
+        if self._call_status is None and self.kind in _CALLS:
+            self._end_call(error)
         problem = None
         if error is None:
             self.status = self._user_status or "ok"
@@ -430,14 +462,26 @@ class Span(Scope):
             self.status = "error"
             problem = details.error(error)
         duration_ns = _mono() - self._started_mono_ns
-        line = _EndedLine(
-            v=_ENDED_HEAD,
-            run=self.envelope,
-            status=self.status,
-            duration_ns=duration_ns,
-            error=problem,
-        )
-        _write(self, _ENDED, line, _wall())
+        now, put = _wall(), state.put
+        if put is None or not put(
+            _ENDED_TEMPLATE, self.envelope, now, self.status, duration_ns, None, problem
+        ):
+            line = _EndedLine(
+                v=_ENDED_HEAD,
+                run=self.envelope,
+                status=self.status,
+                duration_ns=duration_ns,
+                error=problem,
+            )
+            _write(self, _ENDED, line, now)
+
+    def _end_call(self, error: BaseException | None) -> None:
+        """Write the call of a tool or model that was not told before the end of its span."""
+        if self.kind == "tool":
+            self._write_tool({}, error)
+        elif self._pending is not None:
+            pending, self._pending = self._pending, None
+            self.record_generation(**pending, error=error)
 
 
 def _is_cancelled(error: BaseException) -> bool:
@@ -502,7 +546,7 @@ def open_run(
         if tags is not None:
             fields["tags"] = details.texts(tags)
         if attributes:
-            fields["attributes"] = details.attributes(dict(attributes), emit.put_blob)
+            fields["attributes"] = details.attributes(dict(attributes), put_blob)
         return Run(fields)
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
         emit.failed(error, "")

@@ -13,17 +13,22 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from whence import _ids, _registry, config
+from whence import _ids, config
 from whence.capture import guard
 from whence.errors import ConfigError
+from whence.log import blobs, lines
 from whence.log.resend import Seen
 from whence.log.writer import Writer
+from whence.record.values import MARK
 
 Redact = Callable[..., Any]
+Put = Callable[..., Any]
+HELD = "held"
+"""Key of a marker that holds bytes until texts in them are redacted."""
 
 
 class FlushReport(msgspec.Struct, frozen=True):
@@ -58,6 +63,11 @@ class State:
         """Whether records have to take the slow path because of `redact` or `capture_content`."""
         self.quick: Writer | None = None
         """The writer if it is open and records may take the fast path."""
+        self.put: Put | None = None
+        """The compiled way to write a record, if there is one and records may take the fast path.
+
+        It answers None for a record that it leaves to the writer's other methods.
+        """
         self.pid = os.getpid()
         self.opening = threading.RLock()
 
@@ -75,11 +85,17 @@ class State:
                 from whence.log.home import Home  # noqa: PLC0415 - only those who record pay for it
 
                 settings = self.load()
-                self.writer = Writer(Home(settings.home), durability=settings.durability)
-                self.quick = None if self.careful else self.writer
-                if self.mirror is not None:
-                    self.mirror.follow(self.writer)
-            return self.writer
+                self.write_with(Writer(Home(settings.home), durability=settings.durability))
+            return cast("Writer", self.writer)
+
+    def write_with(self, writer: Writer) -> None:
+        """Let the records of this process go to a writer from now on."""
+        if not self.careful:
+            self.quick = writer
+            self.put = writer.put if lines.COMPILED else None
+        if self.mirror is not None:
+            self.mirror.follow(writer)
+        self.writer = writer
 
     def records_project(self, project: str | None) -> bool:
         """Whether runs of `project` are recorded, the sampling draw included."""
@@ -93,6 +109,35 @@ class State:
 
 
 current = State()
+
+
+def put_blob(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str, Any]:
+    """Return the marker of bytes that a user's value holds, stored as a blob of the current home.
+
+    Where texts are redacted first, the marker holds the bytes until that is done.
+    """
+    if not current.capture_content:
+        return {MARK: "withheld", "why": "capture_content is off", "size_bytes": len(content)}
+    if current.redact is not None:
+        return {MARK: "blob", "encoding": encoding, HELD: content}
+    return store_blob(content, encoding, preview)
+
+
+def store_blob(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[str, Any]:
+    """Store bytes as a blob.
+
+    Returns:
+        The marker; one without bytes if the disk refuses them.
+    """
+    writer = current.writer or current.open_writer()
+    try:
+        return blobs.put(
+            writer.home, content, encoding, preview=preview, sync=writer.durability != "process"
+        )
+    except OSError as error:
+        why = f"{error.strerror or error} while storing a value of {len(content)} bytes"
+        writer.count_loss("", why)
+        return {MARK: "withheld", "why": why, "size_bytes": len(content), "preview": preview}
 
 
 def configure(
@@ -143,6 +188,8 @@ def configure(
     )
     mirror = None
     if otel is not None:
+        from whence import _registry  # noqa: PLC0415 - importing whence has to be quick
+
         mirror = _registry.load("mirror").open_mirror(otel, guard.tell_once)
     if current.writer is not None:
         current.writer.close()
@@ -150,7 +197,7 @@ def configure(
     if current.mirror is not None:
         current.mirror.stop()
     current.mirror = mirror
-    current.writer = current.quick = None
+    current.writer = current.quick = current.put = None
     current.settings = settings
     current.enabled = settings.enabled
     current.projects = dict(projects or {})
@@ -227,7 +274,7 @@ def _at_exit() -> None:
 def _after_fork() -> None:
     _ids.reseed()
     inherited = current.writer
-    current.writer = current.quick = None
+    current.writer = current.quick = current.put = None
     current.seen = Seen(None, -1)
     current.pid = os.getpid()
     current.opening = threading.RLock()  # another thread of the parent may have held it

@@ -89,6 +89,15 @@ def settle(value: Any, put: Put) -> Any:  # noqa: PLR0911 - one return a form
     return {MARK: "pairs", "value": [[settle(k, put), settle(v, put)] for k, v in mapping.items()]}
 
 
+def shrink(value: Any, put: Put) -> Any:
+    """Return a clean value with its long parts in blobs; as one blob if it is still too long."""
+    small = settle(value, put)
+    text = codec.encode_json(small)
+    if len(text) <= blobs.INLINE_BYTES:
+        return small
+    return put(text, "json", text[: blobs.PREVIEW_CHARS].decode("utf-8", "ignore"))
+
+
 def _snapshot(value: Any, put: Put, depth: int, above: set[int]) -> Any:
     if value is None or value is True or value is False:
         return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from whence import _clock, _ids
-from whence.capture import details, emit, values
+from whence.capture import details, emit, state, values
 from whence.capture.emit import never_raises
 from whence.record.decision import Decision, Factor
 from whence.record.event import Event
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
 _wall = _clock.wall_ns
+_current = state.current
 _write = emit.write
-_put = emit.put_blob
+_plainly = emit.write_plain
+_put = state.put_blob
 _clean = values.clean
 _text = values.text
 _number = values.number
@@ -33,6 +35,7 @@ _number = values.number
 _DECISION = emit.shape(Decision)
 _DecisionLine = _DECISION.line
 _DECISION_HEAD = _DECISION.head
+_DECISION_TEMPLATE = _DECISION.template
 _FACTOR = emit.shape(Factor)
 _SOURCE = emit.shape(Source)
 _SCORE = emit.shape(Score)
@@ -88,6 +91,24 @@ class Verbs:
             The decision's id.
         """
         now = _wall()
+        put = _current.put
+        if put is not None:
+            made = put(
+                _DECISION_TEMPLATE,
+                self.envelope,
+                now,
+                name,
+                what,
+                why,
+                confidence,
+                options,
+                factors,
+                inputs,
+                made_by,
+                decision_point,
+            )
+            if made is not None:
+                return made
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         try:
             line = _DecisionLine(
@@ -129,11 +150,25 @@ class Verbs:
             The factor's id.
         """
         now = _wall()
-        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         normal, weighed = _number(normalized_value), _number(weight)
         given = _number(contribution)
         if given is None and normal is not None and weighed is not None:
             given = normal * weighed
+        made = _plainly(
+            self,
+            _FACTOR,
+            now,
+            name,
+            raw_value,
+            normal,
+            weighed,
+            _number(given),
+            reasoning,
+            decision,
+        )
+        if made is not None:
+            return made
+        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         line = _FACTOR.line(
             v=_FACTOR.head,
             run=self.envelope,
@@ -170,6 +205,26 @@ class Verbs:
     ) -> str:
         """Record a data source or piece of evidence, kept or dropped, and return its id."""
         now = _wall()
+        made = _plainly(
+            self,
+            _SOURCE,
+            now,
+            source_type,
+            source_key,
+            records_used,
+            freshness_seconds,
+            quality,
+            scores,
+            kept,
+            reason,
+            sample_ids,
+            digest,
+            locator,
+            title,
+            attributes or None,
+        )
+        if made is not None:
+            return made
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         line = _SOURCE.line(
             v=_SOURCE.head,
@@ -216,7 +271,6 @@ class Verbs:
             The score's id.
         """
         now = _wall()
-        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         result, limit = _number(value), _number(threshold)
         if passed is None and result is not None and limit is not None:
             passed = result >= limit
@@ -225,6 +279,24 @@ class Verbs:
                 **attributes,
                 "value": value,
             }  # no number JSON can hold: kept as what it is
+        made = _plainly(
+            self,
+            _SCORE,
+            now,
+            name,
+            result,
+            target,
+            scale,
+            limit,
+            passed,
+            feedback,
+            by,
+            iteration,
+            attributes or None,
+        )
+        if made is not None:
+            return made
+        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         line = _SCORE.line(
             v=_SCORE.head,
             run=self.envelope,
@@ -261,6 +333,23 @@ class Verbs:
     ) -> str:
         """Record something the run produced under the user's id for it; return the record's id."""
         now = _wall()
+        made = _plainly(
+            self,
+            _OUTPUT,
+            now,
+            id,
+            kind,
+            summary,
+            value,
+            path,
+            confidence,
+            quality,
+            validation,
+            digest,
+            attributes or None,
+        )
+        if made is not None:
+            return made
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         line = _OUTPUT.line(
             v=_OUTPUT.head,
@@ -315,6 +404,11 @@ class Verbs:
         later = details.id_of(target)
         declare(earlier, later, _text(kind))
         now = _wall()
+        made = _plainly(
+            self, _LINK, now, kind, earlier, later, confidence, inferred, attributes or None
+        )
+        if made is not None:
+            return made
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         line = _LINK.line(
             v=_LINK.head,
@@ -334,6 +428,9 @@ class Verbs:
     def event(self, /, message: str, *, level: str = "info", **data: Any) -> str:
         """Record a log line with its data and return its id."""
         now = _wall()
+        made = _plainly(self, _EVENT, now, message, level, data or None)
+        if made is not None:
+            return made
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
         line = _EVENT.line(
             v=_EVENT.head,

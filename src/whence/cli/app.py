@@ -139,12 +139,28 @@ def _silence_stdout() -> None:
         return
 
 
+def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click calls it
+    if not wanted or context.resilient_parsing:
+        return
+    from whence.log.lines import COMPILED  # noqa: PLC0415 - other commands do not need it
+
+    click.echo(f"whence {__version__} (capture {'compiled' if COMPILED else 'in Python'})")
+    context.exit()
+
+
 @with_shared_options
 @click.group(
     cls=Whence,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`whence COMMAND --help` says more. Start with `whence demo`.",
 )
-@click.version_option(__version__, prog_name="whence", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version, and how records are written, and exit.",
+)
 def cli() -> None:
     """Know why your AI said that: ask what was recorded, and look after it."""

@@ -35,7 +35,7 @@ _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 64 << 10
 _MOST_DIGITS = 4_000
 """CPython refuses to read integers of more than 4,300."""
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+', re.DOTALL)
 _CLOSING = {"{": "}", "[": "]"}
 
@@ -56,7 +56,7 @@ def peek(source: Source) -> Peek:
 
 @functools.lru_cache(maxsize=4)
 def _peek(head: bytes) -> Peek:
-    text = head.removeprefix(_BOM).decode("utf-8", "replace").lstrip()
+    text = head.removeprefix(BOM).decode("utf-8", "replace").lstrip()
     opening = text[:1]
     if opening not in _CLOSING:
         return Peek()
@@ -94,7 +94,7 @@ def document(source: Source) -> tuple[Any, list[Skipped]]:
         IngestError: It is no JSON at all, too deep, or longer than 256 MiB.
         OSError: The file cannot be read.
     """
-    content, skipped = _content(source)
+    content, skipped = unpacked(source)
     try:
         return decoded(content), skipped
     except _NotReadableError as error:
@@ -105,8 +105,13 @@ def document(source: Source) -> tuple[Any, list[Skipped]]:
         return kept, [*skipped, Skipped(where, f"the rest is lost: {error}")]
 
 
-def _content(source: Source) -> tuple[bytes, list[Skipped]]:
-    """Return the content of a file, unpacked as far as it can be."""
+def unpacked(source: Source) -> tuple[bytes, list[Skipped]]:
+    """Return the content of a file, unpacked as far as it can be.
+
+    Raises:
+        IngestError: It is longer than 256 MiB.
+        OSError: It cannot be read.
+    """
     chunks: list[bytes] = []
     left = MAX_DOCUMENT_BYTES
     with cast("io.BufferedReader", source.open()) as file:
@@ -165,14 +170,14 @@ def decoded(content: bytes) -> Any:
         IngestError: It is not JSON, or nested too deeply.
     """
     try:
-        return msgspec.json.decode(content.removeprefix(_BOM))
+        return msgspec.json.decode(content.removeprefix(BOM))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return _decoded_by_python(content)
 
 
 def _decoded_by_python(content: bytes) -> Any:
     try:
-        return json.loads(_text(content), parse_int=_whole)
+        return json.loads(_text(content), parse_int=whole_number)
     except RecursionError:
         raise IngestError("it is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -183,19 +188,28 @@ def _decoded_by_python(content: bytes) -> Any:
 
 def _text(content: bytes) -> str:
     # Bytes that are no UTF-8 become half surrogates, which a record can hold.
-    return content.removeprefix(_BOM).decode("utf-8", "surrogateescape")
+    return content.removeprefix(BOM).decode("utf-8", "surrogateescape")
 
 
-def _whole(digits: str) -> int | str:
+def whole_number(digits: str) -> int | str:
+    """Return an integer, as its text if it has more digits than Python reads."""
     return int(digits) if len(digits) <= _MOST_DIGITS else digits
 
 
 def _recovered(content: bytes, until: int) -> Any:
-    """Return what is complete of a JSON document before a character; None if nothing is.
+    """Return what is complete of a JSON document before a character; None if nothing is."""
+    text = closed(_text(content), until)
+    try:
+        return None if text is None else json.loads(text, parse_int=whole_number)
+    except (ValueError, RecursionError):
+        return None
+
+
+def closed(text: str, until: int) -> str | None:
+    """Return what is complete of a JSON text before a character; None if its brackets do not match.
 
     What is open at the last complete value is closed behind it.
     """
-    text = _text(content)
     open_: list[str] = []
     end, expected = 0, 0
     for match in _TOKEN.finditer(text, 0, until):
@@ -214,11 +228,7 @@ def _recovered(content: bytes, until: int) -> Any:
             end = match.start()
         if not open_:
             break
-    closing = "".join(_CLOSING[part] for part in reversed(open_))
-    try:
-        return json.loads(text[:end] + closing, parse_int=_whole)
-    except (ValueError, RecursionError):
-        return None
+    return text[:end] + "".join(_CLOSING[part] for part in reversed(open_))
 
 
 def fingerprint(value: Any) -> str:

@@ -77,6 +77,8 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("flowcept", "whence.ingest.flowcept", "Flowcept's tasks and workflows"),
     Format("openlineage", "whence.ingest.openlineage", "OpenLineage events of runs"),
+    Format("ro-crate", "whence.ingest.ro_crate", "RO-Crates, `ro-crate-metadata.json`"),
+    Format("prov", "whence.ingest.prov", "W3C PROV documents, PROV-JSON and PROV-XML"),
     Format("session-manifest", "whence.ingest.sessions", "the JSON manifest of an agent's session"),
     Format("tau-bench", "whence.ingest.tau_bench", "tau-bench results, a list of trials"),
     Format(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from whence import _clock, _ids
-from whence.log import blobs
+from whence.log import blobs, lines
 from whence.record import codec
 from whence.record.event import Gap
 
@@ -76,20 +76,19 @@ class Loss(msgspec.Struct):
     since: str
 
 
-class Writer:
+class Writer(lines.LineFile):
     """The one writer of a process.
 
-    Its segments are its own. Thread-safe, and safe to re-enter from a signal or finalizer.
+    Its segments are its own. Thread-safe, and safe to re-enter from a signal or finalizer. `put`,
+    where it is compiled, writes what is plain without the lock: it holds the interpreter's from the
+    look whether a write is under way to the end of its own.
     """
 
     __slots__ = (
         "_buffer",
-        "_busy",
         "_cause",
         "_closed",
         "_day_end_ns",
-        "_fd",
-        "_full_at",
         "_gaps",
         "_late",
         "_lock",
@@ -99,14 +98,8 @@ class Writer:
         "_place",
         "_retry_at_ns",
         "_rotate_bytes",
-        "_second",
-        "_second_ns",
-        "_seq",
-        "_size",
         "_syncer",
         "_syncs",
-        "_turn_after_ns",
-        "_unsettled",
         "_unsynced",
         "_written_before",
         "durability",
@@ -119,6 +112,7 @@ class Writer:
     def __init__(
         self, home: Home, *, durability: Durability = "process", rotate_bytes: int = ROTATE_BYTES
     ) -> None:
+        super().__init__(_LINE_BYTES)
         self.home = home
         self.durability: Durability = durability
         self.serial = 0

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from whence.capture import guard, values
-from whence.capture.emit import CONTENT_FIELDS
+from whence.capture.redaction import CONTENT_FIELDS
 from whence.capture.state import current
 from whence.record.values import MARK
 from whence.store.rows import Row

@@ -1,0 +1,787 @@
+/* Makes a record's line and writes it, in one call: the compiled half of whence.log.writer.
+
+   Holds what the writer of a process knows of its segment, and the templates of the kinds of
+   record. Comes in: a template and the values of a record as the caller gave them. Goes out: one
+   write(2) of one line. What is not plain - a text that is not Unicode, an object of the user's, a
+   line that is too long, a disk that refuses, a writer that is busy - it declines with None and
+   leaves as it was: the Python half, which does the same work for every value, takes over. It never
+   raises, runs no Python code of the user's, and never gives up the interpreter's lock, so that a
+   line is written whole or not begun, whatever signals and threads do. Where the disk is slow, that
+   lock is worth more to the other threads: it then declines for a while.
+
+   The oracle is the Python half: for any values both write records that read the same. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_FIELDS 16
+#define MAX_DEPTH 100         /* whence.capture.values.MAX_DEPTH */
+#define SLOW_WRITE_NS 8000000 /* two ticks of the coarse clock */
+#define SLOW_FOR_NS 100000000LL
+#define LONGEST_NUMBER 32
+#define ID_LENGTH 16
+#define MARK "$whence"
+#define MARK_LENGTH 7
+
+static PyObject *ids;         /* the namespace of whence._ids */
+static PyObject *next_number; /* the name of its counter */
+
+/* A line under construction. Every function that adds to it answers 0, or -1 where it declines. */
+typedef struct {
+    char *at;
+    char *end;
+} Out;
+
+static inline int
+put_bytes(Out *out, const char *bytes, Py_ssize_t length)
+{
+    if (out->end - out->at < length)
+        return -1;
+    memcpy(out->at, bytes, (size_t)length);
+    out->at += length;
+    return 0;
+}
+
+static inline int
+put_byte(Out *out, char byte)
+{
+    if (out->at == out->end)
+        return -1;
+    *out->at++ = byte;
+    return 0;
+}
+
+/* RFC 8259, section 7: what has to be escaped are quotation mark, backslash and U+0000 to U+001F. */
+static int
+put_escaped(Out *out, unsigned char byte)
+{
+    static const char digits[] = "0123456789abcdef";
+    char escape[6] = {'\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15]};
+    switch (byte) {
+    case '"': return put_bytes(out, "\\\"", 2);
+    case '\\': return put_bytes(out, "\\\\", 2);
+    case '\n': return put_bytes(out, "\\n", 2);
+    case '\r': return put_bytes(out, "\\r", 2);
+    case '\t': return put_bytes(out, "\\t", 2);
+    default: return put_bytes(out, escape, 6);
+    }
+}
+
+/* Whether one of eight bytes has to be escaped. Bytes above 127 are parts of UTF-8 sequences. */
+static inline int
+any_to_escape(const char *bytes)
+{
+    const unsigned long long ones = 0x0101010101010101ULL, highs = 0x8080808080808080ULL;
+    unsigned long long word, quotes, slashes;
+    memcpy(&word, bytes, sizeof word);
+    quotes = word ^ (ones * '"');
+    slashes = word ^ (ones * '\\');
+    return ((((word - ones * 0x20) & ~word) | ((quotes - ones) & ~quotes)
+             | ((slashes - ones) & ~slashes)) & highs) != 0;
+}
+
+static int
+put_quoted(Out *out, const char *text, Py_ssize_t length)
+{
+    const char *end = text + length;
+    if (put_byte(out, '"') < 0)
+        return -1;
+    while (text < end) {
+        const char *start = text;
+        while (end - text >= 8 && !any_to_escape(text))
+            text += 8;
+        while (text < end && (unsigned char)*text >= 0x20 && *text != '"' && *text != '\\')
+            text++;
+        if (put_bytes(out, start, text - start) < 0)
+            return -1;
+        if (text < end && put_escaped(out, (unsigned char)*text++) < 0)
+            return -1;
+    }
+    return put_byte(out, '"');
+}
+
+static int
+put_text(Out *out, PyObject *text)
+{
+    Py_ssize_t length;
+    const char *utf8;
+    if (PyUnicode_IS_COMPACT_ASCII(text))
+        return put_quoted(out, (const char *)PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
+    if (PyUnicode_GET_LENGTH(text) > out->end - out->at)
+        return -1;
+    utf8 = PyUnicode_AsUTF8AndSize(text, &length);
+    if (utf8 == NULL) {
+        PyErr_Clear(); /* lone surrogates */
+        return -1;
+    }
+    return put_quoted(out, utf8, length);
+}
+
+static int
+put_integer(Out *out, long long number)
+{
+    char digits[LONGEST_NUMBER];
+    char *at = digits + sizeof digits;
+    unsigned long long rest = number < 0 ? 0ULL - (unsigned long long)number
+                                         : (unsigned long long)number;
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (number < 0)
+        *--at = '-';
+    return put_bytes(out, at, digits + sizeof digits - at);
+}
+
+static int
+put_long(Out *out, PyObject *number)
+{
+    int overflow;
+    long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
+    return overflow ? -1 : put_integer(out, value);
+}
+
+static int
+put_float(Out *out, PyObject *number)
+{
+    double value = PyFloat_AS_DOUBLE(number);
+    char *text;
+    int result;
+    if (value - value != 0)
+        return -1; /* not a number, or infinite */
+    text = PyOS_double_to_string(value, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
+    if (text == NULL) {
+        PyErr_Clear();
+        return -1;
+    }
+    result = put_bytes(out, text, (Py_ssize_t)strlen(text));
+    PyMem_Free(text);
+    return result;
+}
+
+static int
+put_boolean(Out *out, PyObject *value)
+{
+    return value == Py_True ? put_bytes(out, "true", 4) : put_bytes(out, "false", 5);
+}
+
+static int
+put_number(Out *out, PyObject *value)
+{
+    if (PyFloat_CheckExact(value))
+        return put_float(out, value);
+    return PyLong_CheckExact(value) ? put_long(out, value) : -1;
+}
+
+static int put_value(Out *out, PyObject *value, int depth);
+
+static int
+is_mark(PyObject *key)
+{
+    return PyUnicode_IS_COMPACT_ASCII(key) && PyUnicode_GET_LENGTH(key) == MARK_LENGTH
+           && memcmp(PyUnicode_1BYTE_DATA(key), MARK, MARK_LENGTH) == 0;
+}
+
+/* Whether a key can stand in JSON and is not ours: a mapping that has our key could pass for a
+   marker value. */
+static inline int
+is_plain_key(PyObject *key)
+{
+    return PyUnicode_CheckExact(key) && !is_mark(key);
+}
+
+static int
+put_mapping(Out *out, PyObject *mapping, int depth)
+{
+    PyObject *key, *value;
+    Py_ssize_t place = 0;
+    char before = '{';
+    if (depth == 0)
+        return -1;
+    while (PyDict_Next(mapping, &place, &key, &value)) {
+        if (!is_plain_key(key) || put_byte(out, before) < 0 || put_text(out, key) < 0
+            || put_byte(out, ':') < 0 || put_value(out, value, depth - 1) < 0)
+            return -1;
+        before = ',';
+    }
+    return before == '{' ? put_bytes(out, "{}", 2) : put_byte(out, '}');
+}
+
+static int
+put_list(Out *out, PyObject *list, int depth)
+{
+    Py_ssize_t index, count = PyList_GET_SIZE(list);
+    if (depth == 0 || put_byte(out, '[') < 0)
+        return -1;
+    for (index = 0; index < count; index++) {
+        if ((index && put_byte(out, ',') < 0)
+            || put_value(out, PyList_GET_ITEM(list, index), depth - 1) < 0)
+            return -1;
+    }
+    return put_byte(out, ']');
+}
+
+/* The forms of whence.capture.values.is_plain, and no other. */
+static int
+put_value(Out *out, PyObject *value, int depth)
+{
+    if (PyUnicode_CheckExact(value))
+        return put_text(out, value);
+    if (value == Py_None)
+        return put_bytes(out, "null", 4);
+    if (PyBool_Check(value))
+        return put_boolean(out, value);
+    if (PyLong_CheckExact(value))
+        return put_long(out, value);
+    if (PyFloat_CheckExact(value))
+        return put_float(out, value);
+    if (PyDict_CheckExact(value))
+        return put_mapping(out, value, depth);
+    if (PyList_CheckExact(value))
+        return put_list(out, value, depth);
+    return -1;
+}
+
+static int
+put_texts(Out *out, PyObject *texts)
+{
+    Py_ssize_t index, count;
+    if (!PyList_CheckExact(texts) || put_byte(out, '[') < 0)
+        return -1;
+    count = PyList_GET_SIZE(texts);
+    for (index = 0; index < count; index++) {
+        PyObject *text = PyList_GET_ITEM(texts, index);
+        if (!PyUnicode_CheckExact(text) || (index && put_byte(out, ',') < 0)
+            || put_text(out, text) < 0)
+            return -1;
+    }
+    return put_byte(out, ']');
+}
+
+static inline int
+is_chosen(PyObject *name, PyObject *chosen)
+{
+    return chosen != NULL && (name == chosen || PyUnicode_Compare(name, chosen) == 0);
+}
+
+static int
+put_name(Out *out, PyObject *name, PyObject *chosen)
+{
+    if (put_bytes(out, "{\"name\":", 8) < 0 || put_text(out, name) < 0)
+        return -1;
+    return is_chosen(name, chosen) ? put_bytes(out, ",\"chosen\":true", 14) : 0;
+}
+
+static inline int
+is_key(PyObject *key, const char *name)
+{
+    return PyUnicode_CompareWithASCIIString(key, name) == 0;
+}
+
+/* One option given as a mapping. Its forms are few, and everything else is for the Python half. */
+static int
+put_option(Out *out, PyObject *option, PyObject *chosen)
+{
+    PyObject *key, *value, *name = NULL;
+    Py_ssize_t place = 0;
+    while (PyDict_Next(option, &place, &key, &value)) {
+        if (!PyUnicode_CheckExact(key))
+            return -1;
+        if (name == NULL && is_key(key, "name"))
+            name = value;
+    }
+    if (name == NULL || !PyUnicode_CheckExact(name) || put_name(out, name, chosen) < 0)
+        return -1;
+    place = 0;
+    while (PyDict_Next(option, &place, &key, &value)) {
+        int result = -1, absent = value == Py_None;
+        if (is_key(key, "name"))
+            result = 0;
+        else if (is_key(key, "reason_rejected")) {
+            if (absent)
+                result = 0;
+            else if (PyUnicode_CheckExact(value)
+                     && put_bytes(out, ",\"reason_rejected\":", 19) == 0)
+                result = put_text(out, value);
+        }
+        else if (is_key(key, "probability"))
+            result = absent ? 0 : put_bytes(out, ",\"probability\":", 15) | put_number(out, value);
+        else if (is_key(key, "score"))
+            result = absent ? 0 : put_bytes(out, ",\"score\":", 9) | put_number(out, value);
+        if (result < 0)
+            return -1;
+    }
+    return put_byte(out, '}');
+}
+
+static int
+put_options(Out *out, PyObject *options, PyObject *what)
+{
+    PyObject *chosen = PyUnicode_CheckExact(what) ? what : NULL;
+    if (chosen == NULL && what != Py_None && !PyDict_CheckExact(what) && !PyList_CheckExact(what))
+        return -1; /* a number or the like may be the name of an option */
+    if (put_byte(out, '[') < 0)
+        return -1;
+    if (PyList_CheckExact(options)) {
+        Py_ssize_t index, count = PyList_GET_SIZE(options);
+        for (index = 0; index < count; index++) {
+            PyObject *option = PyList_GET_ITEM(options, index);
+            if (index && put_byte(out, ',') < 0)
+                return -1;
+            if (PyUnicode_CheckExact(option)) {
+                if (put_name(out, option, chosen) < 0 || put_byte(out, '}') < 0)
+                    return -1;
+            }
+            else if (!PyDict_CheckExact(option) || put_option(out, option, chosen) < 0)
+                return -1;
+        }
+    }
+    else if (PyDict_CheckExact(options)) {
+        PyObject *name, *probability;
+        Py_ssize_t place = 0, index = 0;
+        while (PyDict_Next(options, &place, &name, &probability)) {
+            if (!PyUnicode_CheckExact(name) || (index++ && put_byte(out, ',') < 0)
+                || put_name(out, name, chosen) < 0)
+                return -1;
+            if (probability != Py_None
+                && (put_bytes(out, ",\"probability\":", 15) < 0
+                    || put_number(out, probability) < 0))
+                return -1;
+            if (put_byte(out, '}') < 0)
+                return -1;
+        }
+    }
+    else
+        return -1;
+    return put_byte(out, ']');
+}
+
+/* Factors given as mappings. One whose contribution is still to be computed is for Python. */
+static int
+put_factors(Out *out, PyObject *factors)
+{
+    Py_ssize_t index, count;
+    if (!PyList_CheckExact(factors) || put_byte(out, '[') < 0)
+        return -1;
+    count = PyList_GET_SIZE(factors);
+    for (index = 0; index < count; index++) {
+        PyObject *factor = PyList_GET_ITEM(factors, index), *key, *value;
+        Py_ssize_t place = 0;
+        if (!PyDict_CheckExact(factor))
+            return -1;
+        while (PyDict_Next(factor, &place, &key, &value)) {
+            if (!PyUnicode_CheckExact(key)
+                || (value != Py_None
+                    && PyUnicode_CompareWithASCIIString(key, "normalized_value") == 0))
+                return -1;
+        }
+        if ((index && put_byte(out, ',') < 0) || put_mapping(out, factor, MAX_DEPTH) < 0)
+            return -1;
+    }
+    return put_byte(out, ']');
+}
+
+/* How the value of a field is written. */
+enum {
+    TEXT = 't',
+    NUMBER = 'n',
+    INTEGER = 'i',
+    BOOLEAN = 'b',
+    VALUE = 'v',
+    MAPPING = 'm',
+    TEXTS = 'l',
+    OPTIONS = 'o',
+    FACTORS = 'f',
+};
+
+typedef struct {
+    PyObject *key;     /* bytes: `,"name":` */
+    PyObject *absent;  /* the value that is left out; NULL if none is */
+    char form;
+} Field;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *head; /* bytes: `{"v":1,"kind":"event","seq":` */
+    int has_id;
+    Py_ssize_t count;
+    Field fields[MAX_FIELDS];
+} Template;
+
+static void
+template_dealloc(Template *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Py_ssize_t index;
+    Py_CLEAR(self->head);
+    for (index = 0; index < self->count; index++) {
+        Py_CLEAR(self->fields[index].key);
+        Py_CLEAR(self->fields[index].absent);
+    }
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+template_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *head, *fields;
+    Py_ssize_t index, count;
+    int has_id;
+    Template *self;
+    if (kwargs != NULL && PyDict_GET_SIZE(kwargs)) {
+        PyErr_SetString(PyExc_TypeError, "Template takes no keyword arguments");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "SpO!", &head, &has_id, &PyList_Type, &fields))
+        return NULL;
+    count = PyList_GET_SIZE(fields);
+    if (count > MAX_FIELDS) {
+        PyErr_Format(PyExc_ValueError, "%zd fields are more than the %d there is room for", count,
+                     MAX_FIELDS);
+        return NULL;
+    }
+    self = (Template *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->head = Py_NewRef(head);
+    self->has_id = has_id;
+    for (index = 0; index < count; index++) {
+        PyObject *key, *required, *absent, *field = PyList_GET_ITEM(fields, index);
+        int form;
+        if (!PyTuple_Check(field)
+            || !PyArg_ParseTuple(field, "SCOO", &key, &form, &required, &absent)) {
+            Py_DECREF(self);
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_TypeError, "a field has to be a tuple");
+            return NULL;
+        }
+        self->fields[index].key = Py_NewRef(key);
+        self->fields[index].form = (char)form;
+        self->fields[index].absent = required == Py_True ? NULL : Py_NewRef(absent);
+        self->count = index + 1;
+    }
+    return (PyObject *)self;
+}
+
+static int
+put_field(Out *out, const Field *field, PyObject *value, PyObject *what)
+{
+    if (value == field->absent)
+        return 0;
+    if (field->form == TEXT && field->absent != NULL && PyUnicode_CheckExact(value)
+        && PyUnicode_CheckExact(field->absent) && PyUnicode_Compare(value, field->absent) == 0)
+        return 0;
+    if (put_bytes(out, PyBytes_AS_STRING(field->key), PyBytes_GET_SIZE(field->key)) < 0)
+        return -1;
+    switch (field->form) {
+    case TEXT: return PyUnicode_CheckExact(value) ? put_text(out, value) : -1;
+    case NUMBER: return put_number(out, value);
+    case INTEGER: return PyLong_CheckExact(value) ? put_long(out, value) : -1;
+    case BOOLEAN: return PyBool_Check(value) ? put_boolean(out, value) : -1;
+    case VALUE: return put_value(out, value, MAX_DEPTH);
+    case MAPPING: return PyDict_CheckExact(value) ? put_mapping(out, value, MAX_DEPTH) : -1;
+    case TEXTS: return put_texts(out, value);
+    case OPTIONS: return put_options(out, value, what);
+    case FACTORS: return put_factors(out, value);
+    default: return -1;
+    }
+}
+
+static PyType_Slot template_slots[] = {
+    {Py_tp_doc, "How the records of one kind are written: Template(head, has_id, fields)."},
+    {Py_tp_new, template_new},
+    {Py_tp_dealloc, template_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec template_spec = {
+    .name = "whence.log._lines.Template",
+    .basicsize = sizeof(Template),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = template_slots,
+};
+
+static PyTypeObject *template_type;
+
+/* What a writer knows of the segment it appends to. The members are the Python half's, see
+   whence.log.writer.Writer; this half reads them, and moves `_size` and `_seq`. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *second;
+    char *buffer;
+    long long second_ns, turn_after_ns, size, full_at, seq, slow_until_ns;
+    Py_ssize_t line_bytes;
+    int fd;
+    char busy, unsettled, was_slow;
+} LineFile;
+
+static PyMemberDef linefile_members[] = {
+    {"_fd", T_INT, offsetof(LineFile, fd), 0, "descriptor of the segment, -1 if there is none"},
+    {"_size", T_LONGLONG, offsetof(LineFile, size), 0, "bytes in the segment"},
+    {"_full_at", T_LONGLONG, offsetof(LineFile, full_at), 0, "bytes at which it is full"},
+    {"_seq", T_LONGLONG, offsetof(LineFile, seq), 0, "number of its last line"},
+    {"_second", T_OBJECT, offsetof(LineFile, second), 0, "the second as text, with the dot"},
+    {"_second_ns", T_LONGLONG, offsetof(LineFile, second_ns), 0, "the second in nanoseconds"},
+    {"_turn_after_ns", T_LONGLONG, offsetof(LineFile, turn_after_ns), 0,
+     "nanoseconds into the second after which there is something to do"},
+    {"_busy", T_BOOL, offsetof(LineFile, busy), 0, "whether a write is under way"},
+    {"_unsettled", T_BOOL, offsetof(LineFile, unsettled), 0, "whether a write has to be followed up"},
+    {NULL},
+};
+
+static int
+linefile_init(LineFile *self, PyObject *args, PyObject *kwargs)
+{
+    Py_ssize_t line_bytes;
+    char *buffer;
+    static char *names[] = {"line_bytes", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n", names, &line_bytes))
+        return -1;
+    buffer = PyMem_Realloc(self->buffer, (size_t)line_bytes);
+    if (buffer == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->buffer = buffer;
+    self->line_bytes = line_bytes;
+    self->fd = -1;
+    self->full_at = -1;
+    return 0;
+}
+
+static void
+linefile_dealloc(LineFile *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Py_CLEAR(self->second);
+    PyMem_Free(self->buffer);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+static long long
+coarse_ns(void)
+{
+    struct timespec now;
+#ifdef CLOCK_MONOTONIC_COARSE
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static void
+set_hex(char *digits, unsigned long long number)
+{
+    int place;
+    for (place = ID_LENGTH - 1; place >= 0; place--, number >>= 4)
+        digits[place] = "0123456789abcdef"[number & 15];
+}
+
+/* Draws a new id, as whence._ids.new_id does.
+
+   Returns 0 if there is none to be had; an id never is. */
+static unsigned long long
+draw_id(void)
+{
+    PyObject *counter = PyDict_GetItemWithError(ids, next_number), *number = NULL;
+    unsigned long long value = 0;
+    if (counter != NULL)
+        number = PyObject_CallNoArgs(counter);
+    if (number != NULL) {
+        value = PyLong_AsUnsignedLongLong(number);
+        Py_DECREF(number);
+    }
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        return 0;
+    }
+    return value;
+}
+
+/* Adds what every line begins with, up to its own fields. */
+static int
+put_start(Out *out, LineFile *self, Template *template, const Py_buffer *envelope, long long nanos)
+{
+    char digits[10];
+    int place;
+    if (self->second == NULL || !PyUnicode_IS_COMPACT_ASCII(self->second)
+        || put_bytes(out, PyBytes_AS_STRING(template->head), PyBytes_GET_SIZE(template->head)) < 0
+        || put_integer(out, self->seq + 1) < 0 || put_bytes(out, ",\"ts\":\"", 7) < 0
+        || put_bytes(out, (const char *)PyUnicode_1BYTE_DATA(self->second),
+                     PyUnicode_GET_LENGTH(self->second)) < 0)
+        return -1;
+    for (place = 8; place >= 0; place--, nanos /= 10)
+        digits[place] = (char)('0' + nanos % 10);
+    digits[9] = 'Z';
+    if (put_bytes(out, digits, 10) < 0 || put_bytes(out, "\",\"run\":", 8) < 0)
+        return -1;
+    return put_bytes(out, envelope->buf, envelope->len);
+}
+
+/* Makes the line in the buffer.
+
+   Returns its length, or -1 where it declines. `id` gets the digits of the record's id. */
+static Py_ssize_t
+make_line(LineFile *self, Template *template, const Py_buffer *envelope, long long nanos,
+          PyObject *const *values, Py_ssize_t count, const char *id)
+{
+    Out out = {self->buffer, self->buffer + self->line_bytes};
+    PyObject *what = Py_None;
+    Py_ssize_t index;
+    if (put_start(&out, self, template, envelope, nanos) < 0)
+        return -1;
+    if (template->has_id
+        && (put_bytes(&out, ",\"id\":\"", 7) < 0 || put_bytes(&out, id, ID_LENGTH) < 0
+            || put_byte(&out, '"') < 0))
+        return -1;
+    for (index = 0; index < template->count; index++) {
+        const Field *field = &template->fields[index];
+        if (index >= count) {
+            if (field->absent == NULL)
+                return -1;
+            continue;
+        }
+        if (field->form == VALUE)
+            what = values[index];
+        if (put_field(&out, field, values[index], what) < 0)
+            return -1;
+    }
+    return put_bytes(&out, "}\n", 2) < 0 ? -1 : out.at - self->buffer;
+}
+
+/* Writes the line.
+
+   One slow write may be a thread that lost its core; two in a row are a disk that makes its writers
+   wait.
+
+   Returns 0 if all of it is in the file, -1 if nothing is. */
+static int
+write_line(LineFile *self, Py_ssize_t length)
+{
+    long long began_ns = coarse_ns(), ended_ns;
+    ssize_t written = write(self->fd, self->buffer, (size_t)length);
+    char is_slow;
+    ended_ns = coarse_ns();
+    is_slow = ended_ns - began_ns >= SLOW_WRITE_NS;
+    if (is_slow && self->was_slow)
+        self->slow_until_ns = ended_ns + SLOW_FOR_NS;
+    self->was_slow = is_slow;
+    if (written == length) {
+        self->size += length;
+        self->seq += 1;
+        return 0;
+    }
+    if (written > 0 && ftruncate(self->fd, (off_t)self->size) < 0)
+        self->full_at = -1; /* a torn tail: Python leaves the segment for a new one */
+    return -1;
+}
+
+static PyObject *
+linefile_put(LineFile *self, PyObject *const *args, Py_ssize_t count)
+{
+    Template *template;
+    Py_buffer envelope;
+    PyObject *made;
+    Py_ssize_t length;
+    long long now_ns, nanos;
+    char id[ID_LENGTH] = "";
+    if (count < 3 || !Py_IS_TYPE(args[0], template_type)) {
+        PyErr_SetString(PyExc_TypeError, "put takes a Template, an envelope, a time and values");
+        return NULL;
+    }
+    template = (Template *)args[0];
+    now_ns = PyLong_AsLongLong(args[2]);
+    if (now_ns == -1 && PyErr_Occurred())
+        return NULL;
+    nanos = now_ns - self->second_ns;
+    if (self->busy || self->unsettled || nanos < 0 || nanos >= self->turn_after_ns
+        || self->size >= self->full_at || self->fd < 0 || self->buffer == NULL)
+        Py_RETURN_NONE;
+    if (self->slow_until_ns && coarse_ns() < self->slow_until_ns)
+        Py_RETURN_NONE;
+    made = Py_NewRef(Py_True);
+    if (template->has_id) {
+        unsigned long long number = draw_id();
+        set_hex(id, number);
+        Py_SETREF(made, number ? PyUnicode_FromStringAndSize(id, ID_LENGTH) : NULL);
+        if (made == NULL) {
+            PyErr_Clear();
+            Py_RETURN_NONE;
+        }
+    }
+    if (PyObject_GetBuffer(args[1], &envelope, PyBUF_SIMPLE) < 0) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    length = make_line(self, template, &envelope, nanos, args + 3, count - 3, id);
+    PyBuffer_Release(&envelope);
+    if (length < 0 || write_line(self, length) < 0) {
+        Py_DECREF(made);
+        Py_RETURN_NONE;
+    }
+    return made;
+}
+
+static PyMethodDef linefile_methods[] = {
+    {"put", (PyCFunction)(void (*)(void))linefile_put, METH_FASTCALL,
+     "put(template, envelope, now_ns, *values)\n--\n\n"
+     "Write one record and return its id, True if its kind has none, or None if it was declined."},
+    {NULL},
+};
+
+static PyType_Slot linefile_slots[] = {
+    {Py_tp_doc, "The end of the file that lines are appended to: LineFile(line_bytes)."},
+    {Py_tp_init, linefile_init},
+    {Py_tp_dealloc, linefile_dealloc},
+    {Py_tp_members, linefile_members},
+    {Py_tp_methods, linefile_methods},
+    {0, NULL},
+};
+
+static PyType_Spec linefile_spec = {
+    .name = "whence.log._lines.LineFile",
+    .basicsize = sizeof(LineFile),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = linefile_slots,
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "whence.log._lines",
+    .m_doc = "Makes a record's line and writes it, in one call.",
+    .m_size = -1,
+};
+
+PyMODINIT_FUNC
+PyInit__lines(void)
+{
+    PyObject *made = PyModule_Create(&module), *linefile = NULL, *source;
+    if (made == NULL)
+        return NULL;
+    source = PyImport_ImportModule("whence._ids");
+    if (source == NULL)
+        goto failed;
+    Py_XSETREF(ids, Py_NewRef(PyModule_GetDict(source)));
+    Py_DECREF(source);
+    next_number = PyUnicode_InternFromString("next_number");
+    template_type = (PyTypeObject *)PyType_FromSpec(&template_spec);
+    linefile = PyType_FromSpec(&linefile_spec);
+    if (next_number == NULL || template_type == NULL || linefile == NULL
+        || PyModule_AddObjectRef(made, "Template", (PyObject *)template_type) < 0
+        || PyModule_AddObjectRef(made, "LineFile", linefile) < 0)
+        goto failed;
+    Py_DECREF(linefile);
+    return made;
+failed:
+    Py_XDECREF(linefile);
+    Py_DECREF(made);
+    return NULL;
+}
