@@ -6,87 +6,29 @@ order or a function of the request.
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import loopback
+from loopback import Repeating
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from loopback import Asked
 
 CORPUS = Path("corpora", "provider-http", "openai.jsonl")
 
 
-class Asked(NamedTuple):
-    """What the server was asked."""
-
-    path: str
-    headers: dict[str, str]
-    """By name in lower case."""
-    body: dict[str, Any]
-
-
-class Reply(NamedTuple):
-    """What the server answers."""
-
-    status: int
-    body: Any
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-class Api:
-    """Answers with the scripted replies, one a request, and with the last one from then on."""
-
-    def __init__(self, replies: tuple[Any, ...], answer: Callable[[Asked], Any] | None) -> None:
-        self.replies = replies
-        self.answer = answer
-        self.asked: list[Asked] = []
-        self.url = ""
-        self._lock = threading.Lock()
-
-    def take(self, asked: Asked) -> Reply:
-        with self._lock:
-            self.asked.append(asked)
-            number = len(self.asked)
-        scripted = self.replies[min(number, len(self.replies)) - 1] if self.replies else None
-        given = self.answer(asked) if self.answer else scripted
-        return given if isinstance(given, Reply) else Reply(200, given)
-
-
-@contextmanager
-def serving(*replies: Any, answer: Callable[[Asked], Any] | None = None) -> Iterator[Api]:
-    """Serve replies (bodies, or `Reply`s) on loopback; `url` is the base URL for a client."""
-    api = Api(replies, answer)
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            reply = api.take(Asked(self.path, headers, body))
-            text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
-            content = text.encode()
-            self.send_response(reply.status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            for name, value in reply.headers:
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None:
-            """Be quiet."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True)
-        thread.start()
-        api.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        try:
-            yield api
-        finally:
-            server.shutdown()
-            thread.join()
+def serving(
+    *answers: Any, answer: Callable[[Asked], Any] | None = None
+) -> AbstractContextManager[Repeating]:
+    """Serve answers (bodies, or `Answer`s) on loopback; `url` is the base URL for a client."""
+    api = Repeating(*answers, answer=answer)
+    api.url = "/v1"
+    return loopback.serving(api)
 
 
 def chat_body(content: str | None = "Salut.", **more: Any) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import logging
 
 import openai
 import pytest
-from openaiapi import Reply, chat_body, recorded_exchanges, responses_body, serving
+from loopback import Answer
+from openaiapi import chat_body, recorded_exchanges, responses_body, serving
 
 import whence
 from whence.dialects.generations import answers
@@ -197,7 +198,7 @@ def test_a_failed_request_is_recorded_and_raised_as_it_is(recording, caplog):
     """The exception is the library's own; the record has its type and message, the log a line."""
     wrong = {"error": {"message": "no such model", "type": "t", "code": "model_not_found"}}
     with (
-        serving(Reply(404, wrong)) as api,
+        serving(Answer(wrong, 404)) as api,
         caplog.at_level(logging.INFO, LOGGER),
         pytest.raises(openai.NotFoundError),
     ):
@@ -212,7 +213,7 @@ def test_a_failed_request_is_recorded_and_raised_as_it_is(recording, caplog):
 
 def test_a_request_that_was_tried_again_says_how_often(recording):
     """The library's own retries count as attempts of one call."""
-    busy = Reply(429, {"error": {"message": "slow down"}}, (("retry-after-ms", "1"),))
+    busy = Answer({"error": {"message": "slow down"}}, 429, (("retry-after-ms", "1"),))
     with serving(busy, busy, chat_body()) as api:
         ask(api, model="gpt-4o")
 
@@ -448,7 +449,7 @@ def test_the_recorded_answers_of_the_service_are_read_as_they_were_stated(record
 
     def replay(asked):
         exchange = WHOLE[int(asked.headers["x-exchange"])]
-        return Reply(exchange["response"]["status"], exchange["response"]["body"])
+        return Answer(exchange["response"]["body"], exchange["response"]["status"])
 
     async def all_of_them(url):
         client = OpenAIClient("key", base_url=url, max_retries=0)

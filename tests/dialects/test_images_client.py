@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from gemini import (
-    Reply,
     blocked_reply,
     error_reply,
     image_reply,
@@ -20,6 +19,7 @@ from gemini import (
     refusal_reply,
     serving,
 )
+from loopback import Answer
 
 import whence
 from whence import images, insights
@@ -67,7 +67,7 @@ def context(**more: Any) -> GenerationContext:
     return GenerationContext(**(given | more))
 
 
-def ask(*replies: Reply, request: GenerationRequest | None = None, **more: Any) -> Any:
+def ask(*replies: Answer, request: GenerationRequest | None = None, **more: Any) -> Any:
     """Return what the client answers when the server says `replies`."""
 
     async def generate(url: str) -> GenerationResponse:
@@ -285,7 +285,12 @@ FAILURES = [
     pytest.param((rate_limit_reply("900s"),), "rate_limit", "Retry after 900s", id="rate limit"),
     pytest.param((error_reply(400, "INVALID", "bad"),), "api_error", "400 INVALID: bad", id="400"),
     pytest.param((error_reply(500, "INTERNAL", "x"),), "api_error", "500 INTERNAL: x", id="500"),
-    pytest.param((Reply(200, "<html>"),), "api_error", "did not answer with JSON", id="no json"),
+    pytest.param(
+        (Answer("<html>", kind="application/json"),),
+        "api_error",
+        "did not answer with JSON",
+        id="no json",
+    ),
     pytest.param(
         (image_reply(IMAGE)._replace(delay_s=0.6),), "timeout", "Timeout after 0.2s", id="timeout"
     ),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from documents import blocks, find_document
-from gemini import Reply, image_reply, png, rate_limit_reply, refusal_reply, serving
+from gemini import image_reply, png, rate_limit_reply, refusal_reply, serving
 
 import whence
 from whence import images, insights
@@ -19,6 +19,8 @@ from whence.images import GenerationContext, GenerationRequest
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from loopback import Answer
 
 DOCUMENT = find_document(1)
 IMAGE = png(16, 9)
@@ -65,7 +67,7 @@ def run_example(word: str) -> dict[str, Any]:
 
 
 def generate(
-    *replies: Reply, prices: tuple[images.ImagePrice, ...] = images.PRICES, timeout_s: float = 30
+    *replies: Answer, prices: tuple[images.ImagePrice, ...] = images.PRICES, timeout_s: float = 30
 ) -> list[str]:
     """Ask once for each reply; return the types of the errors that were raised."""
 
@@ -113,7 +115,7 @@ def test_the_usage_example_of_the_document_runs(environment):
     assert (found.job_id, found.user_id) == ("0123456789abcdef", "user-1")
     assert found.brand_kit_id == "optional-brand-kit-id"
     assert "branded" in found.tags
-    assert server.received[0].headers["x-goog-api-key"] == "key-of-the-environment"
+    assert server.asked[0].headers["x-goog-api-key"] == "key-of-the-environment"
 
 
 @pytest.mark.skipif(DOCUMENT is None, reason="the document is not here")

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gemini import (
-    Reply,
     blocked_reply,
     error_reply,
     image_reply,
     png,
     rate_limit_reply,
     refusal_reply,
+    sent_images,
     serving,
 )
+from loopback import Answer
 
 from whence import errors, images
 from whence.dialects.images.gemini import GeminiImageClient
@@ -33,16 +34,14 @@ from whence.images import (
 )
 
 if TYPE_CHECKING:
-    from gemini import GeminiServer
+    from loopback import Repeating
 
 CORPUS = Path("corpora") / "provider-http" / "google-vertex.jsonl"
 IMAGE = png(16, 9)
 REQUEST = GenerationRequest("a red rectangle", 1280, 720)
 
 
-def ask(
-    server: GeminiServer, request: GenerationRequest = REQUEST, **settings
-) -> GenerationResponse:
+def ask(server: Repeating, request: GenerationRequest = REQUEST, **settings) -> GenerationResponse:
     """Return what a client of that server answers, in an event loop of its own."""
 
     async def generate() -> GenerationResponse:
@@ -74,11 +73,11 @@ def test_a_prompt_is_sent_as_it_is_with_the_nearest_ratio_and_a_seed():
     with serving(image_reply(IMAGE)) as server:
         answer = ask(server)
 
-    (received,) = server.received
-    assert received.path == "/v1beta/models/gemini-3-pro-image-preview:generateContent"
-    assert received.headers["x-goog-api-key"] == "secret-key"
-    assert received.body["contents"] == [{"role": "user", "parts": [{"text": "a red rectangle"}]}]
-    config = received.body["generationConfig"]
+    (asked,) = server.asked
+    assert asked.path == "/v1beta/models/gemini-3-pro-image-preview:generateContent"
+    assert asked.headers["x-goog-api-key"] == "secret-key"
+    assert asked.body["contents"] == [{"role": "user", "parts": [{"text": "a red rectangle"}]}]
+    config = asked.body["generationConfig"]
     assert config["responseModalities"] == ["TEXT", "IMAGE"]
     assert config["imageConfig"] == {"aspectRatio": "16:9"}
     assert config["seed"] == answer.seed
@@ -89,7 +88,7 @@ def test_a_seed_of_zero_is_a_seed():
     with serving(image_reply(IMAGE)) as server:
         answer = ask(server, GenerationRequest("x", seed=0))
 
-    assert server.received[0].body["generationConfig"]["seed"] == 0
+    assert server.asked[0].body["generationConfig"]["seed"] == 0
     assert answer.seed == 0
 
 
@@ -108,7 +107,7 @@ def test_pixels_become_a_ratio_and_a_size_that_models_know(width, height, config
     with serving(image_reply(IMAGE)) as server:
         ask(server, GenerationRequest("x", width, height))
 
-    assert server.received[0].body["generationConfig"]["imageConfig"] == config
+    assert server.asked[0].body["generationConfig"]["imageConfig"] == config
 
 
 def test_a_model_without_sizes_is_not_asked_for_one():
@@ -116,7 +115,7 @@ def test_a_model_without_sizes_is_not_asked_for_one():
     with serving(image_reply(IMAGE)) as server:
         ask(server, GenerationRequest("x", 4096, 4096, model="gemini-2.5-flash-image"))
 
-    config = server.received[0].body["generationConfig"]["imageConfig"]
+    config = server.asked[0].body["generationConfig"]["imageConfig"]
     assert config == {"aspectRatio": "1:1"}
 
 
@@ -136,9 +135,9 @@ def test_images_and_the_conversation_go_along():
     with serving(image_reply(IMAGE)) as server:
         ask(server, request)
 
-    body = server.received[0].body
+    body = server.asked[0].body
     assert [turn["role"] for turn in body["contents"]] == ["user", "model", "user"]
-    assert server.received[0].images() == [png(2, 2), png(3, 3), png(4, 4)]
+    assert sent_images(server.asked[0]) == [png(2, 2), png(3, 3), png(4, 4)]
     signature = body["contents"][1]["parts"][0]["thoughtSignature"]
     assert base64.urlsafe_b64decode(signature) == b"\xff\xfe signed"
     assert body["contents"][2]["parts"][-1] == {"text": "now blue"}
@@ -151,8 +150,8 @@ def test_a_turn_may_be_a_mapping_with_base64():
     with serving(image_reply(IMAGE)) as server:
         ask(server, GenerationRequest("again", conversation_history=[kept]))
 
-    assert server.received[0].images() == [IMAGE]
-    assert server.received[0].body["contents"][0]["parts"][0] == {"text": "here"}
+    assert sent_images(server.asked[0]) == [IMAGE]
+    assert server.asked[0].body["contents"][0]["parts"][0] == {"text": "here"}
 
 
 def test_drafts_of_the_models_thinking_are_not_the_image():
@@ -196,7 +195,7 @@ def test_faults_that_may_pass_are_tried_again():
 
     assert answer.image_data == IMAGE
     assert answer.retry_count == 2
-    assert len(server.received) == 3
+    assert len(server.asked) == 3
 
 
 def test_attempts_end():
@@ -209,7 +208,7 @@ def test_attempts_end():
 
     assert raised.value.retry_count == 1
     assert raised.value.code == 500
-    assert len(server.received) == 2
+    assert len(server.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_attempts_end():
         error_reply(404, "NOT_FOUND", "no such model"),
         refusal_reply(),
         blocked_reply(),
-        Reply(200, {"candidates": [{"finishReason": "NO_IMAGE"}]}),
+        Answer({"candidates": [{"finishReason": "NO_IMAGE"}]}),
         error_reply(504, "DEADLINE_EXCEEDED", "too slow"),
     ],
 )
@@ -228,7 +227,7 @@ def test_what_will_not_pass_is_asked_once(reply):
     with serving(reply) as server, pytest.raises(images.ImageError):
         ask(server)
 
-    assert len(server.received) == 1
+    assert len(server.asked) == 1
 
 
 def test_a_rate_limit_says_when_to_come_back():
@@ -240,7 +239,7 @@ def test_a_rate_limit_says_when_to_come_back():
         ask(server)
 
     assert raised.value.retry_after_s == 3600
-    assert len(server.received) == 1
+    assert len(server.asked) == 1
 
 
 def test_a_rate_limit_may_say_it_in_a_header():
@@ -292,7 +291,7 @@ def test_an_answer_that_drips_is_given_up_in_time():
 
     assert raised.value.timeout_s == 0.2
     assert isinstance(raised.value, TimeoutError)
-    assert len(server.received) == 1
+    assert len(server.asked) == 1
 
 
 def test_a_server_that_is_not_there_is_an_api_error():
@@ -322,7 +321,7 @@ def test_a_server_that_is_not_there_is_an_api_error():
 )
 def test_an_answer_of_any_other_shape_is_an_api_error(body):
     """Nothing that a server sends makes anything but an error of ours."""
-    with serving(Reply(200, body)) as server, pytest.raises(images.ImageApiError):
+    with serving(Answer(body)) as server, pytest.raises(images.ImageApiError):
         ask(server, max_retries=0)
 
 
@@ -347,8 +346,8 @@ def test_a_client_of_google_genai_can_be_given():
         answer = asyncio.run(client.generate(REQUEST))
 
     assert answer.image_data == IMAGE
-    assert server.received[0].path.startswith("/v9/")
-    assert server.received[0].headers["x-goog-api-key"] == "mine"
+    assert server.asked[0].path.startswith("/v9/")
+    assert server.asked[0].headers["x-goog-api-key"] == "mine"
 
 
 def test_vertex_is_asked_in_its_own_way(monkeypatch):
@@ -357,7 +356,7 @@ def test_vertex_is_asked_in_its_own_way(monkeypatch):
     with serving(image_reply(IMAGE)) as server:
         answer = ask(server)
 
-    path = server.received[0].path
+    path = server.asked[0].path
     assert answer.image_data == IMAGE
     assert path.startswith("/v1beta1/")
     assert path.endswith("/publishers/google/models/gemini-3-pro-image-preview:generateContent")
@@ -403,7 +402,7 @@ def test_a_recorded_answer_of_the_real_service_is_understood():
     """The image that Google once sent comes out byte for byte, with what was said of it."""
     (exchange,) = [e for e in recorded_exchanges() if "image_generation" in e["cassette"]]
     stated = exchange["response"]["body"]
-    with serving(Reply(200, stated)) as server:
+    with serving(Answer(stated)) as server:
         answer = ask(server, GenerationRequest("Generate an image of an axolotl.", 1024, 1024))
 
     part = stated["candidates"][0]["content"]["parts"][0]["inlineData"]
@@ -421,7 +420,7 @@ def test_recorded_refusals_of_the_real_service_are_understood():
     reasons = []
     for exchange in refused:
         with (
-            serving(Reply(200, exchange["response"]["body"])) as server,
+            serving(Answer(exchange["response"]["body"])) as server,
             pytest.raises(images.ImagePolicyError, match=r"violated") as raised,
         ):
             ask(server)

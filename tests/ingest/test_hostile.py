@@ -25,7 +25,7 @@ from whence.record.event import Event
 from whence.record.generation import Generation, Usage
 from whence.record.run import RunStarted, Update
 from whence.record.span import SpanStarted
-from whence.record.values import restore
+from whence.record.values import is_plain, restore
 
 RUN = "a" * 32
 TS = _clock.format_ns(START_NS)
@@ -91,7 +91,7 @@ def test_any_value_comes_back_as_it_was(given):
 @given(given=JSON)
 def test_what_is_called_plain_is_a_line_as_it_is(given):
     """Plain values need no form of their own."""
-    if values.is_plain(given):
+    if is_plain(given):
         try:
             assert same(codec.decode_json(codec.encode_json(given)), given)
         except UnicodeEncodeError:

@@ -10,7 +10,6 @@ import shutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from otlpdata import contents
 from trajectorydata import FILES, document, inspect_log, made
 
 import whence
@@ -78,25 +77,6 @@ def test_its_files_are_recognized(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_second_import_changes_nothing(name, home, tmp_path):
-    """Also of a copy elsewhere: the report says the same, and nothing new is written."""
-    path = made(tmp_path, name)
-    (tmp_path / "elsewhere").mkdir()
-    copy = shutil.copy(path, tmp_path / "elsewhere")
-
-    first = import_paths(home, [path])
-    before = contents(home)
-    second, third = import_paths(home, [path]), import_paths(home, [copy])
-
-    assert first.format == name
-    assert first.new > 0
-    assert first.skipped == []
-    assert (second.new, second.already_there) == (0, first.new)
-    assert (third.new, third.already_there) == (0, first.new)
-    assert contents(home) == before
-
-
-@pytest.mark.parametrize("name", FORMATS)
 def test_records_are_in_the_order_of_the_source(name, home, tmp_path):
     """No record of a run is before its start, and none has the time of another."""
     import_paths(home, [made(tmp_path, name)])
@@ -121,25 +101,6 @@ def test_every_run_can_be_asked_why(name, home, tmp_path):
             assert why.run.id == run.id
             assert str(why)
             assert "incomplete" not in str(store.run(run.id))
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_file_that_was_cut_gives_what_it_has(name, tmp_path):
-    """Wherever it ends, the import ends with a report, and what was before the cut is there."""
-    path = made(tmp_path, name)
-    content = path.read_bytes()
-    whole = import_paths(tmp_path / "home", [path])
-    found = set()
-    for place in range(0, len(content), max(1, len(content) // 40)):
-        cut = tmp_path / f"cut{place}" / path.name
-        cut.parent.mkdir()
-        cut.write_bytes(content[:place])
-
-        report = import_paths(tmp_path / f"home{place}", [cut], format_name=name)
-
-        assert report.skipped or report.new == 0 or content[:place].endswith(b"\n")
-        found.add(report.new)
-    assert max(found) > whole.new / 2
 
 
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - PACKED))
@@ -177,32 +138,6 @@ def test_parts_of_other_types_are_left_out_or_kept_as_they_are(name, data, tmp_p
 
     assert (second.new, second.already_there) == (0, first.new)
     shutil.rmtree(folder)
-
-
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(b"", id="empty"),
-        pytest.param(b"\x00\xff\xfe\x89PNG", id="binary"),
-        pytest.param(b"[" * 200_000, id="deep list"),
-        pytest.param(b'{"a":' * 100_000, id="deep object"),
-        pytest.param(b'[{"x": ' + b"9" * 100_000 + b"}]", id="huge number"),
-        pytest.param(b"[1, 2, null]", id="no objects"),
-        pytest.param(b'"text"', id="text"),
-        pytest.param(b"{}", id="nothing in it"),
-    ],
-)
-def test_what_is_no_trajectory_is_refused_with_a_reason(name, content, home, tmp_path):
-    """Read as a format by force, it ends with a report that names it."""
-    path = tmp_path / "what"
-    path.write_bytes(content)
-
-    report = import_paths(home, [path], format_name=name)
-
-    assert report.generations == 0
-    assert report.skipped or not content
-    assert all(str(path) in skipped.where for skipped in report.skipped)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -13,7 +13,7 @@ import msgspec
 
 from whence.analysis.facts import HOUR_NS, REQUEST_LINKS, Call
 from whence.analysis.patterns import DEFAULT, Thresholds
-from whence.store.project import add_known
+from whence.store.states import add_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

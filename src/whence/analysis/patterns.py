@@ -100,15 +100,13 @@ def spare(group: Group, total: float | None) -> float | None:
 
 def _duplicate(group: Group, calls: list[Call]) -> Finding:
     digest = group.key[0]
-    ids = [call.id for call in calls]
     lost_ms = spare(group, group.duration_ms)
-    return Finding(
+    return _shown_by(
+        calls,
         kind="duplicate_requests",
         severity="high",
         summary=f"{group.calls:,} requests had the same input",
         advice="Keep the answer to this input and give it again.",
-        subjects=[call.request for call in calls],
-        evidence=ids,
         figures={
             "input_hash": digest,
             "requests": group.calls,
@@ -121,8 +119,17 @@ def _duplicate(group: Group, calls: list[Call]) -> Finding:
         },
         recoverable_usd=spare(group, group.cost_usd),
         recoverable_s=None if lost_ms is None else lost_ms / 1000,
-        query=evidence.calls_with("input_hash", digest, ids),
+        query=evidence.calls_with("input_hash", digest, _ids(calls)),
     )
+
+
+def _shown_by(calls: Sequence[Call], **said: Any) -> Finding:
+    """Return a finding about the requests of some calls, which are its evidence."""
+    return Finding(subjects=[call.request for call in calls], evidence=_ids(calls), **said)
+
+
+def _ids(calls: Sequence[Call]) -> list[str]:
+    return [call.id for call in calls]
 
 
 def _distinct(calls: Sequence[Call], field: str) -> list[Any]:
@@ -251,15 +258,14 @@ def _linked_chains(facts: Facts, limits: Thresholds) -> list[Finding]:
 def _chain(
     root: str, calls: list[Call], spread: Counter[int], deep: int, *, stated: bool
 ) -> Finding:
-    ids = [call.id for call in calls]
-    return Finding(
+    ids = _ids(calls)
+    return _shown_by(
+        calls,
         kind="deep_request_chain",
         severity="medium",
         summary=f"the chain of requests from {text.printable(root, 80) or '(no root)'} "
         f"is {max(spread)} deep",
         advice="Make the chain shorter, or do several of its requests in one.",
-        subjects=[call.request for call in calls],
-        evidence=ids,
         figures={
             "root_request": root,
             "max_depth": max(spread),
@@ -319,15 +325,14 @@ def expensive_tasks(facts: Facts, limits: Thresholds = DEFAULT) -> list[Finding]
 
 def _expensive(group: Group, calls: list[Call]) -> Finding:
     task_type = group.key[0]
-    ids = [call.id for call in calls]
+    ids = _ids(calls)
     shown = "calls without a type of task" if task_type is None else text.printable(task_type, 80)
-    return Finding(
+    return _shown_by(
+        calls,
         kind="expensive_task_pattern",
         severity="medium",
         summary=f"{shown}: {text.money(group.mean_cost_usd)} a request on average",
         advice="See whether a cheaper model can do this type of task.",
-        subjects=[call.request for call in calls],
-        evidence=ids,
         figures={
             "task_type": task_type,
             "mean_cost_usd": group.mean_cost_usd,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from enum import Enum
@@ -21,64 +21,11 @@ import msgspec
 
 from whence.capture import guard
 from whence.log import blobs
+from whence.log.blobs import Put, line_text
 from whence.record import codec, values
-from whence.record.values import INT_MAX, INT_MIN, MARK
+from whence.record.values import INT_MAX, INT_MIN, MARK, MAX_DEPTH, is_encodable, is_plain
 
-MAX_DEPTH = 100
 MAX_REPR_CHARS = 500
-
-Put = Callable[[bytes, blobs.Encoding, str], dict[str, Any]]
-"""Stores bytes as a blob with a preview and returns the marker."""
-
-
-def is_plain(value: Any) -> bool:
-    """Whether JSON holds `value` as it is, in at most `MAX_DEPTH` levels.
-
-    Text that UTF-8 cannot encode is found later, when it is encoded.
-
-    Returns:
-        True if it can be written as it is.
-    """
-    if type(value) is str:
-        return True
-    try:
-        return _is_plain(value, MAX_DEPTH)
-    except (RecursionError, RuntimeError):
-        return False  # the stack is nearly used up, or another thread changes the value
-
-
-def _is_plain(value: Any, depth: int) -> bool:  # noqa: C901, PLR0911, PLR0912 - one branch a field or form
-    kind = type(value)  # pyright: ignore[reportUnknownVariableType] - a cast would cost a call for every value
-    if kind is str or kind is bool or value is None:
-        return True
-    if kind is int:
-        return INT_MIN <= value <= INT_MAX
-    if kind is float:
-        return value - value == 0  # false for NaN and infinities
-    if kind is dict:
-        if MARK in value or not depth:
-            return False
-        for key in value:
-            if type(key) is not str:
-                return False
-        items = value.values()
-    elif kind is list and depth:
-        items = value
-    else:
-        return False
-    for item in items:  # the scalars once more: a call for each would cost more than the look
-        kind: Any = type(item)  # pyright: ignore[reportUnknownVariableType]
-        if kind is str or item is None or kind is bool:
-            continue
-        if kind is int:
-            if not INT_MIN <= item <= INT_MAX:
-                return False
-        elif kind is float:
-            if item - item != 0:
-                return False
-        elif not _is_plain(item, depth - 1):
-            return False
-    return True
 
 
 def clean(value: Any, put: Put) -> Any:
@@ -127,7 +74,7 @@ def settle(value: Any, put: Put) -> Any:  # noqa: PLR0911 - one return a form
     Markers that stand in it are ours, since `clean` lets no other through, and stay as they are.
     """
     if isinstance(value, str):
-        return _text(str.__str__(value), put)
+        return line_text(str.__str__(value), put)
     if isinstance(value, list):
         return [settle(item, put) for item in cast("list[Any]", value)]
     if not isinstance(value, dict):
@@ -137,7 +84,7 @@ def settle(value: Any, put: Put) -> Any:  # noqa: PLR0911 - one return a form
         if mapping[MARK] != "pairs":
             return mapping
         return {MARK: "pairs", "value": settle(mapping["value"], put)}
-    if all(map(_is_encodable, mapping)):
+    if all(map(is_encodable, mapping)):
         return {key: settle(item, put) for key, item in mapping.items()}
     return {MARK: "pairs", "value": [[settle(k, put), settle(v, put)] for k, v in mapping.items()]}
 
@@ -171,7 +118,7 @@ def _scalar(value: Any, put: Put, depth: int, above: set[int]) -> Any:  # noqa: 
     if isinstance(value, Enum):
         return _snapshot(value.value, put, depth, above)
     if isinstance(value, str):
-        return _text(str.__str__(value), put)
+        return line_text(str.__str__(value), put)
     if isinstance(value, int):
         plain = int.__int__(value)
         return plain if INT_MIN <= plain <= INT_MAX else values.of_int(plain)
@@ -221,33 +168,10 @@ def _container(value: Any, put: Put, depth: int, above: set[int]) -> Any:  # noq
 
 def _mapping(value: Mapping[Any, Any], put: Put, depth: int, above: set[int]) -> Any:
     items = list(value.items())
-    if MARK not in value and all(isinstance(key, str) and _is_encodable(key) for key, _ in items):
+    if MARK not in value and all(isinstance(key, str) and is_encodable(key) for key, _ in items):
         return {str.__str__(key): _snapshot(item, put, depth, above) for key, item in items}
     pairs = [[_snapshot(k, put, depth, above), _snapshot(v, put, depth, above)] for k, v in items]
     return {MARK: "pairs", "value": pairs}
-
-
-def _text(value: str, put: Put) -> Any:
-    if not _is_encodable(value):
-        marker = values.of_text(value)
-        if len(value) <= blobs.INLINE_BYTES // 4:
-            return marker
-        return put(value.encode("utf-8", "surrogatepass"), "text", marker["value"])
-    if len(value) > blobs.INLINE_BYTES // 4:
-        content = value.encode()
-        if len(content) > blobs.INLINE_BYTES:
-            return put(content, "text", value[: blobs.PREVIEW_CHARS])
-    return value
-
-
-def _is_encodable(value: str) -> bool:
-    if value.isascii():
-        return True
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _object(value: Any, problem: str | None) -> dict[str, Any]:
@@ -268,9 +192,9 @@ def _object(value: Any, problem: str | None) -> dict[str, Any]:
 
 def encodable(shown: str) -> str:
     """Return a text for people in which what UTF-8 cannot encode is escaped."""
-    return shown if _is_encodable(shown) else shown.encode("utf-8", "backslashreplace").decode()
+    return shown if is_encodable(shown) else shown.encode("utf-8", "backslashreplace").decode()
 
 
 def is_short(value: str) -> bool:
     """Whether a text can stand in a record as it is: Unicode, and too short for a blob."""
-    return _is_encodable(value) and len(value.encode()) <= blobs.INLINE_BYTES
+    return is_encodable(value) and len(value.encode()) <= blobs.INLINE_BYTES

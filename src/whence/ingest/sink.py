@@ -24,7 +24,7 @@ from whence.log.resend import VALUE_BYTES, Fragment, Seen
 from whence.log.resolve import FIELDS, REFERRING
 from whence.record import codec
 from whence.record.generation import Usage
-from whence.record.values import MARK
+from whence.record.values import MARK, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -226,7 +226,7 @@ class Sink:
         return fitting
 
     def _kept_text(self, name: str, value: str, whole: dict[str, Any]) -> str:
-        kept = values.text(value, self._put)
+        kept = blobs.line_text(value, self._put)
         if isinstance(kept, str):
             return kept
         whole[name] = kept
@@ -258,13 +258,13 @@ _VALUES = {kind: _getter(kind) for kind in codec.KINDS.values()}
 def _is_plain(record: Record) -> bool:
     """Whether every value of a record can stand on a line, but for length and alphabet of texts."""
     for value in _VALUES[type(record)](record):
-        if value is None or type(value) is str or values.is_plain(value):
+        if value is None or type(value) is str or is_plain(value):
             continue
         if not isinstance(value, (Usage, list)):
             return False
         # Structs inside are no plain values, but what is in them may be.
         plain = msgspec.to_builtins(value, builtin_types=(bytes,))
-        if not values.is_plain(plain):
+        if not is_plain(plain):
             return False
     return True
 

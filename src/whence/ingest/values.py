@@ -8,44 +8,15 @@ it cannot pass for one. Nothing here raises for the content of a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from whence.log import blobs
+from whence.log.blobs import Put, line_text
 from whence.record import codec, values
-from whence.record.values import INT_MAX, INT_MIN, MARK
+from whence.record.values import INT_MAX, INT_MIN, MARK, MAX_DEPTH, is_encodable
 
-MAX_DEPTH = 100
 _KEPT_ITEMS = 50
-_LONG_CHARS = blobs.INLINE_BYTES // 4
-"""A text of fewer characters cannot be longer than the limit in bytes."""
-
-Put = Callable[[bytes, blobs.Encoding, str], dict[str, Any]]
-"""Stores bytes as a blob, with a preview, and returns the marker that stands for it."""
-
-
-def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:  # noqa: C901, PLR0911 - one branch a form
-    """Whether a line can hold `value` as it is, but for the length and alphabet of its texts."""
-    kind = type(value)  # pyright: ignore[reportUnknownVariableType] - a cast would cost a call a value
-    if kind is str or kind is bool or value is None:
-        return True
-    if kind is int:
-        return INT_MIN <= value <= INT_MAX
-    if kind is float:
-        return value - value == 0  # false for NaN and infinities
-    if kind is dict:
-        if MARK in value or not depth:
-            return False
-        for key, item in value.items():
-            if type(key) is not str or (type(item) is not str and not is_plain(item, depth - 1)):
-                return False
-        return True
-    if kind is list:
-        for item in value:
-            if type(item) is not str and not is_plain(item, depth - 1):
-                return False
-        return depth > 0
-    return False
 
 
 def settled(value: Any, put: Put) -> Any:
@@ -79,7 +50,7 @@ def _settled(value: Any, put: Put, depth: int) -> Any:  # noqa: PLR0911 - one re
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return text(value, put)
+        return line_text(value, put)
     if isinstance(value, int):
         return value if INT_MIN <= value <= INT_MAX else values.of_int(value)
     if isinstance(value, float):
@@ -98,29 +69,4 @@ def _settled(value: Any, put: Put, depth: int) -> Any:  # noqa: PLR0911 - one re
         return {MARK: "pairs", "value": pairs}
     if isinstance(value, (list, tuple)):
         return [_settled(item, put, depth + 1) for item in cast("list[Any]", value)]
-    return text(str(value), put)  # dates and decimals of YAML; nothing else is ever read
-
-
-def text(value: str, put: Put) -> Any:
-    """Return a text, or the marker that stands for it if a line cannot hold it."""
-    if not is_encodable(value):
-        marker = values.of_text(value)
-        if len(value) <= _LONG_CHARS:
-            return marker
-        return put(value.encode("utf-8", "surrogatepass"), "text", marker["value"])
-    if len(value) > _LONG_CHARS:
-        content = value.encode()
-        if len(content) > blobs.INLINE_BYTES:
-            return put(content, "text", value[: blobs.PREVIEW_CHARS])
-    return value
-
-
-def is_encodable(value: str) -> bool:
-    """Whether UTF-8 can hold a text, which it cannot if there are lone surrogates in it."""
-    if value.isascii():
-        return True
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return line_text(str(value), put)  # dates and decimals of YAML; nothing else is ever read

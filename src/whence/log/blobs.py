@@ -10,10 +10,11 @@ its place and renamed into it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from whence.errors import NotFoundError, StoreError
-from whence.record.values import MARK
+from whence.record.values import MARK, is_encodable, of_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 INLINE_BYTES = 32 << 10
 PREVIEW_CHARS = 200
 
+_LONG_CHARS = INLINE_BYTES // 4
+"""A text of fewer characters cannot be longer than the limit in bytes."""
+
 Encoding = Literal["text", "json", "bytes"]
+Put = Callable[[bytes, Encoding, str], dict[str, Any]]
+"""Stores bytes as a blob, with a preview, and returns the marker that stands for it."""
 _HEX = frozenset("0123456789abcdef")
 _DIGEST_CHARS = 64
 
@@ -139,3 +145,17 @@ def iter_digests(home: Home) -> list[str]:
     if not home.blobs.is_dir():
         return []
     return sorted(p.name for p in home.blobs.glob("??/*") if is_digest(p.name))
+
+
+def line_text(value: str, put: Put) -> Any:
+    """Return a text, or the marker that stands for it if a line cannot hold it."""
+    if not is_encodable(value):
+        marker = of_text(value)
+        if len(value) <= _LONG_CHARS:
+            return marker
+        return put(value.encode("utf-8", "surrogatepass"), "text", marker["value"])
+    if len(value) > _LONG_CHARS:
+        content = value.encode()
+        if len(content) > INLINE_BYTES:
+            return put(content, "text", value[:PREVIEW_CHARS])
+    return value

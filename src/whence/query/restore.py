@@ -144,7 +144,7 @@ def to_json(value: Any) -> Any:  # noqa: PLR0911 - one return a form
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return value if _is_unicode(value) else values.of_text(value)
+        return value if values.is_encodable(value) else values.of_text(value)
     if isinstance(value, int):
         return value if values.INT_MIN <= value <= values.INT_MAX else values.of_int(value)
     if isinstance(value, float):
@@ -158,20 +158,10 @@ def to_json(value: Any) -> Any:  # noqa: PLR0911 - one return a form
 
 def _mapping(mapping: dict[Any, Any]) -> Any:
     if is_marker(mapping) or all(
-        type(key) is str and key != MARK and _is_unicode(key) for key in mapping
+        type(key) is str and key != MARK and values.is_encodable(key) for key in mapping
     ):
         return {key: to_json(item) for key, item in mapping.items()}
     return {
         MARK: "pairs",
         "value": [[to_json(key), to_json(item)] for key, item in mapping.items()],
     }
-
-
-def _is_unicode(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

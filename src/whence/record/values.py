@@ -1,5 +1,8 @@
 """How values that JSON cannot hold are written, and how they are read back.
 
+`is_plain` tells what JSON holds as it is from what needs a form; it is asked of every value that is
+recorded, so it is written for speed.
+
 A *marker value* is an object with the key `$whence`, which names its form. Capture makes markers,
 readers undo them:
 
@@ -28,10 +31,73 @@ MARK = "$whence"
 
 INT_MIN = -(2**63)
 INT_MAX = 2**63 - 1
+MAX_DEPTH = 100
+"""How deeply a value may nest."""
 _DECIMAL_BITS = 13_000
 
 Blob = Callable[[Mapping[str, Any]], Any]
 """Gets a blob marker, returns what stands in its place."""
+
+
+def is_plain(value: Any) -> bool:
+    """Whether JSON holds `value` as it is, in at most `MAX_DEPTH` levels.
+
+    Text that UTF-8 cannot encode is found later, when it is encoded.
+
+    Returns:
+        True if it can be written as it is.
+    """
+    if type(value) is str:
+        return True
+    try:
+        return _is_plain(value, MAX_DEPTH)
+    except (RecursionError, RuntimeError):
+        return False  # the stack is nearly used up, or another thread changes the value
+
+
+def _is_plain(value: Any, depth: int) -> bool:  # noqa: C901, PLR0911, PLR0912 - one branch a field or form
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType] - a cast would cost a call for every value
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return INT_MIN <= value <= INT_MAX
+    if kind is float:
+        return value - value == 0  # false for NaN and infinities
+    if kind is dict:
+        if MARK in value or not depth:
+            return False
+        for key in value:
+            if type(key) is not str:
+                return False
+        items = value.values()
+    elif kind is list and depth:
+        items = value
+    else:
+        return False
+    for item in items:  # the scalars once more: a call for each would cost more than the look
+        kind: Any = type(item)  # pyright: ignore[reportUnknownVariableType]
+        if kind is str or item is None or kind is bool:
+            continue
+        if kind is int:
+            if not INT_MIN <= item <= INT_MAX:
+                return False
+        elif kind is float:
+            if item - item != 0:
+                return False
+        elif not _is_plain(item, depth - 1):
+            return False
+    return True
+
+
+def is_encodable(value: str) -> bool:
+    """Whether UTF-8 can hold a text, which it cannot if there are lone surrogates in it."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_marker(value: object, form: str | None = None) -> TypeGuard[dict[str, Any]]:

@@ -27,8 +27,10 @@ from whence.log.catalog import Batch, Catalog, Part
 from whence.log.reader import Problem
 from whence.store import columns, load
 from whence.store.load import Tail
-from whence.store.project import Projection, RunState, SpanState, run_row, span_row
+from whence.store.project import Projection
 from whence.store.rows import TABLES, TIME_FIELD, Row
+from whence.store.staterows import run_row, span_row
+from whence.store.states import RunState, SpanState
 
 if TYPE_CHECKING:
     from whence.log.home import Home

@@ -20,8 +20,9 @@ from whence.store import columns, load, sql, views
 from whence.store.base import Abilities, Key, Measure, Order
 from whence.store.fields import fields_of
 from whence.store.hot import HotTables
-from whence.store.project import POINT_TABLES, run_row, span_row
+from whence.store.pointrows import POINT_TABLES
 from whence.store.rows import TABLES, TIME_FIELD, Row
+from whence.store.staterows import run_row, span_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,17 +19,11 @@ from whence.log import segment
 from whence.store import columns, load
 from whence.store.compactor import PartState
 from whence.store.load import Tail
-from whence.store.project import (
-    POINT_TABLES,
-    Projection,
-    RunState,
-    SpanState,
-    merge_runs,
-    merge_spans,
-    run_row,
-    span_row,
-)
+from whence.store.pointrows import POINT_TABLES
+from whence.store.project import Projection
 from whence.store.rows import TABLES, Row
+from whence.store.staterows import run_row, span_row
+from whence.store.states import RunState, SpanState, merge_runs, merge_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

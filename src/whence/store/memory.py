@@ -14,9 +14,11 @@ from whence.log import segment
 from whence.store import match
 from whence.store.base import Abilities, Key, Measure, Order, key_of
 from whence.store.load import Tail, start_finder
+from whence.store.pointrows import POINT_TABLES
 from whence.store.predicate import ALWAYS, Predicate
-from whence.store.project import POINT_TABLES, Projection, run_row, span_row
+from whence.store.project import Projection
 from whence.store.rows import TABLES, TIME_FIELD, Row, RunRow
+from whence.store.staterows import run_row, span_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

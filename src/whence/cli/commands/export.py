@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from whence.cli import figures, filtering, output
 from whence.cli.common import choices, command, open_reader, refuse, with_shared_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from whence.query.reader import Reader
+    from whence.query.tree import RunTree
 
 
 @with_shared_options
@@ -17,18 +23,60 @@ def export() -> None:
     """Render runs in the forms of others."""
 
 
-@command("sessions")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option(
-    "--to", "folder", required=True, metavar="DIR", help="The folder that gets `sessions/`."
-)
-@click.option(
+_ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
+_filter_option = click.option(
     "--filter",
     "written",
     default="",
     metavar="FILTER",
     help="Runs that satisfy this, when no ID is given.",
 )
+
+
+def _chosen(reader: Reader, written: str) -> list[str]:
+    """Return the ids of the runs that satisfy a filter, the earliest first."""
+    whole = filtering.combined("runs", written)
+    return [row.id for row in reader.runs(whole, order="started_ns", limit=None)]
+
+
+def _written(
+    ids: tuple[str, ...], written: str, write: Callable[[Reader, RunTree], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Write the runs that were named, else those that satisfy the filter.
+
+    Returns:
+        Of each run its id, and what is to be said about it.
+
+    Args:
+        ids: What was named.
+        written: The filter.
+        write: Writes one run and returns what is to be said about it.
+    """
+    if ids and written:
+        refuse("give either ids or --filter")
+    made: list[dict[str, Any]] = []
+    with open_reader() as reader, output.progress("exporting", unit="runs") as advance:
+        chosen = list(ids) or _chosen(reader, written)
+        for number, any_id in enumerate(chosen, start=1):
+            tree = reader.run(any_id)
+            made.append({"run": tree.run.id, **write(reader, tree)})
+            advance(number, len(chosen))
+    return made
+
+
+def _list(made: list[dict[str, Any]], where: str) -> None:
+    """Print where each run was written."""
+    if made:
+        columns = [output.Column("run", whole=True), output.Column(where)]
+        output.print_table(columns, [[one["run"], one[where]] for one in made])
+
+
+@command("sessions")
+@_ids_argument
+@click.option(
+    "--to", "folder", required=True, metavar="DIR", help="The folder that gets `sessions/`."
+)
+@_filter_option
 def sessions(ids: tuple[str, ...], folder: str, written: str) -> None:
     """Write runs as session folders: manifest.yaml, actions.jsonl and summary.md.
 
@@ -37,24 +85,14 @@ def sessions(ids: tuple[str, ...], folder: str, written: str) -> None:
     """
     from whence.exports import sessions as form  # noqa: PLC0415 - help does not need it
 
-    if ids and written:
-        refuse("give either ids or --filter")
-    made: list[dict[str, str]] = []
-    with open_reader() as reader, output.progress("exporting", unit="runs") as advance:
-        chosen = list(ids)
-        if not chosen:
-            whole = filtering.combined("runs", written)
-            chosen = [row.id for row in reader.runs(whole, order="started_ns", limit=None)]
-        for number, any_id in enumerate(chosen, start=1):
-            tree = reader.run(any_id)
-            made.append({"run": tree.run.id, "folder": str(form.write(tree, Path(folder)))})
-            advance(number, len(chosen))
+    def write(_reader: Reader, tree: RunTree) -> dict[str, Any]:
+        return {"folder": str(form.write(tree, Path(folder)))}
+
+    made = _written(ids, written, write)
     if choices().json:
         output.print_json({"sessions": made})
         return
-    if made:
-        columns = [output.Column("run", whole=True), output.Column("folder")]
-        output.print_table(columns, [[one["run"], one["folder"]] for one in made])
+    _list(made, "folder")
     output.note(f"wrote {figures.counted(len(made), 'session')} to {folder}")
 
 
@@ -91,8 +129,7 @@ def duckdb(file: str, *, written: str, folders: tuple[str, ...]) -> None:
         with open_reader() as reader, sessiontables.of_home(reader.store) as source:
             chosen = None
             if written:
-                whole = filtering.combined("runs", written)
-                chosen = [row.id for row in reader.runs(whole, limit=None)]
+                chosen = _chosen(reader, written)
             filled = form.fill(source, file, chosen)
     if choices().json:
         output.print_json(filled)
@@ -106,15 +143,9 @@ def duckdb(file: str, *, written: str, folders: tuple[str, ...]) -> None:
 
 
 @command("traces")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_ids_argument
 @click.option("--to", "folder", required=True, metavar="DIR", help="The folder of `projects/`.")
-@click.option(
-    "--filter",
-    "written",
-    default="",
-    metavar="FILTER",
-    help="Runs that satisfy this, when no ID is given.",
-)
+@_filter_option
 def traces(ids: tuple[str, ...], folder: str, written: str) -> None:
     """Write runs as research traces: a JSON document and a summary each.
 
@@ -124,29 +155,18 @@ def traces(ids: tuple[str, ...], folder: str, written: str) -> None:
     from whence.dialects.research import files  # noqa: PLC0415 - help does not need it
     from whence.exports import research_trace as form  # noqa: PLC0415
 
-    if ids and written:
-        refuse("give either ids or --filter")
-    made: list[dict[str, object]] = []
-    with open_reader() as reader, output.progress("exporting", unit="runs") as advance:
-        chosen = list(ids)
-        if not chosen:
-            whole = filtering.combined("runs", written)
-            chosen = [row.id for row in reader.runs(whole, order="started_ns", limit=None)]
-        for number, any_id in enumerate(chosen, start=1):
-            tree = reader.run(any_id)
-            document = form.render(tree, reader.value)
-            path = files.path_of(document["project_name"], document["trace_id"], Path(folder))
-            files.write_trace(document, path)
-            files.write_summary(document, path)
-            left_out = form.left_out(tree)
-            made.append({"run": tree.run.id, "file": str(path), "left_out": left_out})
-            advance(number, len(chosen))
+    def write(reader: Reader, tree: RunTree) -> dict[str, Any]:
+        document = form.render(tree, reader.value)
+        path = files.path_of(document["project_name"], document["trace_id"], Path(folder))
+        files.write_trace(document, path)
+        files.write_summary(document, path)
+        return {"file": str(path), "left_out": form.left_out(tree)}
+
+    made = _written(ids, written, write)
     if choices().json:
         output.print_json({"traces": made})
         return
-    if made:
-        columns = [output.Column("run", whole=True), output.Column("file")]
-        output.print_table(columns, [[one["run"], one["file"]] for one in made])
+    _list(made, "file")
     left = sum(bool(one["left_out"]) for one in made)
     more = f"; {left:,} with records that the form has no place for (--json says which)"
     output.note(f"wrote {figures.counted(len(made), 'trace')} to {folder}{more if left else ''}")
@@ -202,8 +222,7 @@ def otlp(
         refuse("--header goes with --to")
     options = Options(convention, content=not no_content)
     with open_reader() as reader, output.progress("exporting", unit="runs") as advance:
-        whole = filtering.combined("runs", written)
-        chosen = [row.id for row in reader.runs(whole, order="started_ns", limit=None)]
+        chosen = _chosen(reader, written)
 
         def done(count: int) -> None:
             advance(count, len(chosen))

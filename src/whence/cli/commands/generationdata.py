@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,7 +13,13 @@ from whence.cli.commands.retain import Days
 from whence.cli.common import choices, command, existing_home, open_reader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from whence.dialects.generations.experiments import PromptComparison
+    from whence.dialects.generations.trend import Trend
     from whence.store.erasure import ErasureReport
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class FateOption(click.ParamType[Any]):
@@ -32,12 +38,37 @@ class FateOption(click.ParamType[Any]):
         )
 
 
+_of_outputs = click.option(
+    "--filter", "written", default="", metavar="FILTER", help="Outputs that satisfy this."
+)
+
+
+def _fate_option(name: str) -> Callable[[F], F]:
+    return click.option(
+        name,
+        type=FateOption(),
+        default="keep",
+        show_default=True,
+        metavar="FATE",
+        help="keep, drop, or how many characters stay.",
+    )
+
+
+def _age_option(meaning: str) -> Callable[[F], F]:
+    return click.option("--older-than", type=Days(), required=True, metavar="DAYS", help=meaning)
+
+
+def _show(found: PromptComparison | Trend) -> None:
+    if choices().json:
+        output.print_json(found.to_dict())
+    else:
+        output.print_text(found.to_text())
+
+
 @command("compare-prompts")
 @click.argument("a")
 @click.argument("b")
-@click.option(
-    "--filter", "written", default="", metavar="FILTER", help="Outputs that satisfy this."
-)
+@_of_outputs
 @click.option(
     "--score",
     "scores",
@@ -55,10 +86,7 @@ def compare_prompts(a: str, b: str, written: str, scores: tuple[str, ...]) -> No
 
     with open_reader() as reader:
         found = experiments.compare_prompts(reader, a, b, filter=written, scores=scores)
-    if choices().json:
-        output.print_json(found.to_dict())
-    else:
-        output.print_text(found.to_text())
+    _show(found)
 
 
 @command("trend")
@@ -82,10 +110,7 @@ def trend(window: str, bucket: str, written: str, *, test: bool) -> None:
 
     with open_reader() as reader:
         found = trends.token_trend(reader, window, bucket=bucket, filter=written, test=test)
-    if choices().json:
-        output.print_json(found.to_dict())
-    else:
-        output.print_text(found.to_text())
+    _show(found)
 
 
 @command("export-training")
@@ -97,9 +122,7 @@ def trend(window: str, bucket: str, written: str, *, test: bool) -> None:
     show_default=True,
     help="The form of a line.",
 )
-@click.option(
-    "--filter", "written", default="", metavar="FILTER", help="Outputs that satisfy this."
-)
+@_of_outputs
 @click.option(
     "--holdout",
     type=click.FloatRange(0, 1),
@@ -140,29 +163,9 @@ def export_training(
 
 
 @command("trim")
-@click.option(
-    "--older-than",
-    type=Days(),
-    required=True,
-    metavar="DAYS",
-    help="The age from which on texts go: 30d, 4w.",
-)
-@click.option(
-    "--prompts",
-    type=FateOption(),
-    default="keep",
-    show_default=True,
-    metavar="FATE",
-    help="keep, drop, or how many characters stay.",
-)
-@click.option(
-    "--reasoning",
-    type=FateOption(),
-    default="keep",
-    show_default=True,
-    metavar="FATE",
-    help="keep, drop, or how many characters stay.",
-)
+@_age_option("The age from which on texts go: 30d, 4w.")
+@_fate_option("--prompts")
+@_fate_option("--reasoning")
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def trim(older_than: int, prompts: Any, reasoning: Any, *, dry_run: bool, yes: bool) -> int:
@@ -220,13 +223,7 @@ def _sentence(report: ErasureReport) -> str:
 
 
 @command("archive")
-@click.option(
-    "--older-than",
-    type=Days(),
-    required=True,
-    metavar="DAYS",
-    help="The age from which on traces are put away: 90d, 12w.",
-)
+@_age_option("The age from which on traces are put away: 90d, 12w.")
 @click.option(
     "--into",
     "path",

@@ -22,8 +22,9 @@ from whence.log.segment import SegmentName
 from whence.query import restore, tree
 from whence.record import codec, values
 from whence.store import load
-from whence.store.project import POINT_TABLES, run_row, span_row
+from whence.store.pointrows import POINT_TABLES
 from whence.store.rows import TABLES, TIME_FIELD
+from whence.store.staterows import run_row, span_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

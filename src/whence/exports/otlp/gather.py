@@ -19,15 +19,17 @@ from whence.record import codec
 from whence.record.event import Foreign
 from whence.record.run import RunEnded, RunStarted, Update
 from whence.record.span import SpanEnded, SpanStarted
-from whence.store import project
-from whence.store import rows as r
+from whence.store.project import Projection
+from whence.store.staterows import run_row, span_row
+from whence.store.states import RunState
 
 if TYPE_CHECKING:
     from whence.exports.otlp.convert import Place
     from whence.exports.otlp.model import Options, SpanOut
     from whence.log.home import Home
     from whence.record.codec import AnyRecord
-    from whence.store.project import SpanState
+    from whence.store import rows as r
+    from whence.store.states import SpanState
 
 MAX_RECORDS = 50_000
 """How many records of open spans and runs are held."""
@@ -64,7 +66,7 @@ class Gathering:
     def __init__(self, home: Home, options: Options) -> None:
         self._home = home
         self._options = options
-        self._known = project.Projection()
+        self._known = Projection()
         self._held: dict[str, dict[str, list[r.PointRow]]] = {}
         self._count = 0
         self._places: dict[str, Place] = {}
@@ -125,7 +127,7 @@ class Gathering:
         return _clock.mono_ns() - since_ns >= CALL_GRACE_NS
 
     def _span(self, key: _Key, state: SpanState) -> list[SpanOut]:
-        row = restore.restored(project.span_row(state, live=True), self._blob)
+        row = restore.restored(span_row(state, live=True), self._blob)
         records = self._restored(self._pop(*key))
         del self._known.spans[key]
         self._called.pop(key, None)
@@ -140,7 +142,7 @@ class Gathering:
             if key[0] == run and state.is_whole and key not in self._sent
         ]
         made = [one for key in late for one in self._span(key, self._known.spans[key])]
-        row = restore.restored(project.run_row(self._known.runs[run], live=True), self._blob)
+        row = restore.restored(run_row(self._known.runs[run], live=True), self._blob)
         own = self._restored(self._pop(run, ""))
         open_spans = {key[1] for key in self._known.spans if key[0] == run}
         others = [span for span in self._held.get(run, {}) if span not in open_spans]
@@ -161,8 +163,8 @@ class Gathering:
     def _place(self, run: str) -> Place:
         place = self._places.get(run)
         if place is None:
-            state = self._known.runs.get(run) or project.RunState(run)
-            row = restore.restored(project.run_row(state, live=True), self._blob)
+            state = self._known.runs.get(run) or RunState(run)
+            row = restore.restored(run_row(state, live=True), self._blob)
             place = self._places[run] = convert.place_of(row, self._options)
         return place
 
