@@ -145,7 +145,7 @@ class Projection:
         ):
             self._add_span(record, state, segment)
         elif isinstance(record, RunStarted):
-            if state.start is None:
+            if state.start is None or (state.start.id and not record.id):
                 state.start = record
                 state.writer = writer_of(segment)
         elif isinstance(record, RunEnded):
@@ -263,7 +263,7 @@ def _latest_calls(calls: list[CallEnd]) -> list[CallEnd]:
 def _later(a: _End | None, b: _End | None) -> _End | None:
     if a is None or b is None:
         return a or b
-    return b if (b.ts, b.seq) > (a.ts, a.seq) else a
+    return b if (not b.id, b.ts, b.seq) > (not a.id, a.ts, a.seq) else a
 
 
 def _count(state: RunState, record: Any) -> None:
@@ -305,7 +305,7 @@ def writer_of(segment: str) -> str:
 
 def merge_runs(a: RunState, b: RunState) -> RunState:
     """Return what both states of one run say together."""
-    first, second = (a, b) if a.start is not None or b.start is None else (b, a)
+    first, second = (b, a) if _certainty(b.start) > _certainty(a.start) else (a, b)
     places = {name: list(place) for name, place in first.places.items()}
     for name, (begin, end) in second.places.items():
         known = places.get(name)
@@ -332,6 +332,11 @@ def merge_runs(a: RunState, b: RunState) -> RunState:
         cost_usd=add_known(a.cost_usd, b.cost_usd),
         flagged=a.flagged or b.flagged,
     )
+
+
+def _certainty(start: RunStarted | None) -> int:
+    """Return how much is known of a beginning: one that was only concluded has an id."""
+    return 0 if start is None else 1 if start.id else 2
 
 
 def merge_spans(a: SpanState, b: SpanState) -> SpanState:
