@@ -15,7 +15,7 @@ from receiver import started
 
 import whence
 from whence.exports.otlp import convert, encode
-from whence.exports.otlp.model import Options, root_id
+from whence.exports.otlp.model import Options
 from whence.ingest import otlp_json
 from whence.ingest.importer import import_paths
 from whence.ingest.sink import Sink
@@ -183,10 +183,11 @@ def test_a_users_own_words_that_look_like_the_exports_come_back(home, tmp_path):
 
 def test_a_foreign_span_below_the_run_is_in_the_run(home, tmp_path):
     """Its parent is the run's own span, of which the home makes no span."""
-    otlptrip.record(home)
-    with whence.open(home) as store:
-        run = store.run("req_1").run.id
-    foreign = span("theirs", None) | {"traceId": run, "parentSpanId": root_id(run)}
+    whence.configure(home=home)
+    with whence.run("market report"):
+        _, run, parent, _ = whence.traceparent().split("-")
+    whence.flush()
+    foreign = span("theirs", None) | {"traceId": run, "parentSpanId": parent}
     (tmp_path / "in.jsonl").write_bytes(encode.to_json(exported(home)))
     import_paths(tmp_path / "back", [tmp_path / "in.jsonl"])
     imported(tmp_path / "back", tmp_path, request(foreign), name="more.jsonl")
