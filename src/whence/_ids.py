@@ -56,6 +56,17 @@ def new_id() -> str:
     return "%016x" % next_number()  # noqa: UP031 - faster than an f-string
 
 
+def root_id(run: str) -> str:
+    """Return the id of the span that stands for a run among systems that know only spans.
+
+    It follows from the run's id, so that whoever has one can name the other.
+    """
+    import hashlib  # noqa: PLC0415 - importing whence has to be quick
+
+    text = f"run {run}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
 def renew(now_ns: int) -> None:
     """Move the ids up to the clock, unless they are ahead of it.
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import whence
+from whence.exports.otlp.model import root_id
 
 
 def test_tasks_keep_to_their_own_span(recorded):
@@ -229,7 +230,7 @@ def test_a_traceparent_is_one(recorded):
     """W3C form inside a run, nothing outside, and only that form is taken."""
     assert whence.traceparent() is None
     with whence.run("r") as run:
-        assert whence.traceparent() == f"00-{run.id}-0000000000000001-01"
+        assert whence.traceparent() == f"00-{run.id}-{root_id(run.id)}-01"
         with whence.span("s") as span:
             parent = whence.traceparent()
             assert parent == f"00-{run.id}-{span.id}-01"
@@ -242,6 +243,16 @@ def test_a_traceparent_is_one(recorded):
         whence.resume("00-nonsense")
 
     assert recorded.one("events").span == span.id
+
+
+def test_a_traceparent_of_a_run_leads_back_to_the_run(recorded):
+    """What the other process records stands at the run itself, in no span."""
+    with whence.run("r"):
+        parent = whence.traceparent()
+    with whence.resume(parent) as again:
+        again.event("later")
+
+    assert recorded.one("events").span is None
 
 
 def test_first_records_of_many_threads_go_to_one_writer(recorded):

@@ -221,6 +221,17 @@ def test_typed_fields_of_any_length_and_alphabet_are_kept(home):
     assert call.usage.stated == {"big": 2**80}
 
 
+def test_ids_that_utf8_cannot_hold_are_known_again(home):
+    """A parent and an answer's id with a lone surrogate are kept readable, and noted."""
+    start = SpanStarted(ts=TS, run=RUN, span="b" * 16, name="s", parent="\ud83d")
+    call = Generation(ts=TS, run=RUN, span="b" * 16, id="c" * 16, response_id="\ud83d")
+    with held(home, start, call) as store:
+        assert [row.parent for row in store.run(RUN).tables["spans"]] == [r"\ud83d"]
+
+    with Sink(Home(home)) as sink, sink.batch():
+        assert [sink.take(start), sink.take(call)] == [False, False]
+
+
 def test_a_record_without_an_id_is_known_by_what_it_says(home):
     """Two alike are one, and a second import finds it."""
     event = Event(ts=TS, run=RUN, message="same", data={"x": math.nan, "y": b"z"})

@@ -1,6 +1,8 @@
 """Carries a run into another process.
 
-A W3C `traceparent` goes out, records come in under the same run and span.
+A W3C `traceparent` goes out, records come in under the same run and span. Where no span is open it
+names the span that stands for the run in a trace, so that spans which other programs put below it
+join the run that is exported.
 
 Source: W3C Trace Context, section 3.2 (version 00).
 """
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Raw
 
+from whence import _ids
 from whence.capture import emit
 from whence.capture.context import current_scope
 from whence.capture.noop import NOOP, NoOp
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
-_NO_SPAN = "0" * 15 + "1"
 
 
 def traceparent() -> str | None:
@@ -31,7 +33,7 @@ def traceparent() -> str | None:
     scope = current_scope.get()
     if scope is None or isinstance(scope, NoOp):
         return None
-    return f"00-{scope.run_id}-{scope.span_id or _NO_SPAN}-01"
+    return f"00-{scope.run_id}-{scope.span_id or _ids.root_id(scope.run_id)}-01"
 
 
 def resume(parent: str | None) -> RemoteRun | NoOp:
@@ -53,7 +55,8 @@ def resume(parent: str | None) -> RemoteRun | NoOp:
             f"{parent[:80]!r} is not a traceparent; pass on what whence.traceparent() returned"
         )
         raise ConfigError(message)
-    return RemoteRun(match[1], None if match[2] == _NO_SPAN else match[2])
+    run, span = match.groups()
+    return RemoteRun(run, None if span == _ids.root_id(run) else span)
 
 
 class RemoteRun(Run):

@@ -18,11 +18,10 @@ from whence.record.score import Score
 from whence.record.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from whence.ingest.otel import Happening, SpanIn
+    from whence.ingest.otel import Happening, SpanIn, Tie
     from whence.ingest.reading import Reading
-    from whence.record.base import Record
 
 _PASSED = {"pass": True, "passed": True, "fail": False, "failed": False}
 _LOCATORS = ("source", "url", "link", "file_path", "path")
@@ -168,9 +167,9 @@ def evaluation(run: str, span: str | None, event: Happening, number: str) -> Sco
     )
 
 
-def links(span: SpanIn) -> Iterator[Record]:
-    """Yield the links of a span: what it names came before it."""
-    for number, link in enumerate(span.links):
+def links(span: SpanIn, given: Iterable[Tie]) -> Iterator[Link]:
+    """Yield links of a span: what they name came before it."""
+    for number, link in enumerate(given):
         if not keys.is_record_id(link.span) or link.span == span.span:
             continue
         attributes = dict(link.attributes)

@@ -60,7 +60,7 @@ def key_of(record: Record) -> str:
     if kind is SpanEnded:
         return SPAN_ENDED + (record.span or "")
     if kind is RunStarted:
-        return RUN_STARTED
+        return RUN_STARTED + record.id  # what was concluded does not keep the run's own word out
     if kind is RunEnded:
-        return RUN_ENDED + record.ts
+        return RUN_ENDED + record.ts + record.id
     return record.id

@@ -105,6 +105,41 @@ def _thought(part: Any) -> str | None:
     return None
 
 
+def of_parts(messages: list[Any]) -> list[Any]:
+    """Return messages with parts as chat messages: the way back from what the export makes."""
+    return [_chat_message(message) for message in messages]
+
+
+def _chat_message(message: Any) -> Any:
+    if not isinstance(message, dict):
+        return message
+    given = cast("dict[str, Any]", message)
+    parts: Any = given.get("parts")
+    if not isinstance(parts, list) or not all(isinstance(one, dict) for one in parts):  # pyright: ignore[reportUnknownVariableType]
+        return given
+    made = {name: value for name, value in given.items() if name != "parts"}
+    blocks: list[Any] = []
+    calls: list[Any] = []
+    for part in cast("list[dict[str, Any]]", parts):
+        kind = part.get("type")
+        if kind == "tool_call_response" and len(cast("list[Any]", parts)) == 1:
+            return {**made, "tool_call_id": part.get("id"), "content": part.get("result")}
+        if kind == "tool_call":
+            about = {"name": part.get("name"), "arguments": part.get("arguments")}
+            calls.append({"id": part.get("id"), "type": "function", "function": about})
+        elif kind == "reasoning" and not blocks:
+            made["reasoning_content"] = part.get("content")
+        elif kind == "text":
+            blocks.append({"type": "text", "text": part.get("content")})
+        else:
+            blocks.append(part)
+    one = len(blocks) == 1 and blocks[0].get("type") == "text"
+    made["content"] = blocks[0]["text"] if one else blocks or None
+    if calls:
+        made["tool_calls"] = calls
+    return made
+
+
 def take_event(said: Said, event: Happening, *, sent: bool, answered: bool) -> bool:
     """Take over what an event says of the conversation.
 

@@ -113,9 +113,14 @@ class Reading(msgspec.Struct):
             self.rest[_NAME_OF_LIST.get(name, name)] = items
 
 
-def read(attributes: dict[str, Any]) -> Reading:
-    """Return the attributes of a span, sorted."""
-    what = semconv.what_it_is(attributes)
+def read(attributes: dict[str, Any], what: str | None = None) -> Reading:
+    """Return the attributes of a span, sorted.
+
+    Args:
+        attributes: The attributes.
+        what: What the span is, a word of `semconv`, where that is known from elsewhere.
+    """
+    what = what or semconv.what_it_is(attributes)
     if what is None:
         return _read_plain(attributes)
     is_call = what in semconv.CALLS

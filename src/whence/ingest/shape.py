@@ -53,14 +53,19 @@ class Call(msgspec.Struct, frozen=True):
 def note_of(key: str, record: Record) -> Note:
     """Return the note on a record that `keys.key_of` gave this key."""
     if type(record) is SpanStarted:
-        return [key, record.parent or "", record.span_kind]
+        return [key, _fitting(record.parent or ""), _fitting(record.span_kind)]
     if type(record) is Generation and record.span:
         ended_ns = _clock.parse_ns(record.ts)
         stated = usage.figures(record.usage.stated if record.usage else None)
         begun_ns = ended_ns - (record.duration_ns or 0)
-        of_call = (record.span, record.response_id, stated.input, stated.output, begun_ns, ended_ns)
-        return [key, *of_call]
+        answer = None if record.response_id is None else _fitting(record.response_id)
+        return [key, record.span, answer, stated.input, stated.output, begun_ns, ended_ns]
     return key
+
+
+def _fitting(text: str) -> str:
+    """Return a text that UTF-8 can hold, which the ledger is written in."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 class Shape:
@@ -89,7 +94,7 @@ class Shape:
         if isinstance(note, str):
             self.keys.add(note)
             if note[:1] == keys.RUN_ENDED:
-                self.ended = max(self.ended, note[1:])
+                self.ended = max(self.ended, note[1 : note.index("Z") + 1])
             return
         self.keys.add(note[0])
         if note[0][:1] == keys.SPAN_STARTED:

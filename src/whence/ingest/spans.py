@@ -22,7 +22,7 @@ from whence.record.generation import Generation, ToolCall
 from whence.record.span import SpanEnded, SpanStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from whence.ingest.reading import Reading
     from whence.record.base import Record
@@ -66,12 +66,12 @@ def records_of(span: SpanIn, read: Reading, same_call: str | None) -> list[Recor
     ]
     said = messages.Said()
     if span.events:
-        made += _happenings(span, call, said)
+        made += happenings(span, span.events, call, said)
     if read.lists or "documents" in fields:
         made += evidence.sources(span, read)
         made += evidence.scores(span, read)
     if span.links:
-        made += evidence.links(span)
+        made += evidence.links(span, span.links)
     if what == semconv.HANDOFF:
         made.append(_handoff(span, fields))
     if span.ended_ns:
@@ -103,7 +103,7 @@ def _ends(
     """Return what ends a span: its call, its end, or both."""
     error = error_of(span, read.fields) if span.status == STATUS_ERROR else None
     if call is not None:
-        return [_generation(span, read, call, said, error)]
+        return [generation(span, read, call, said, error)]
     ended = SpanEnded(
         ts=_clock.format_ns(span.ended_ns),
         run=span.trace,
@@ -171,13 +171,22 @@ class Conversation:
             self.answered = _as_list(read.fields.get("output"))
 
 
-def _generation(
+def generation(
     span: SpanIn,
     read: Reading,
     call: Conversation,
     said: messages.Said,
     error: dict[str, Any] | None,
 ) -> Generation:
+    """Return the model call that a span stands for.
+
+    Args:
+        span: The span.
+        read: Its attributes.
+        call: What they say was said.
+        said: What its events say was said.
+        error: How it failed; None if it did not.
+    """
     fields = read.fields
     answered = call.answered or said.answered
     cost_usd = _cost(fields)
@@ -268,14 +277,25 @@ def _handoff(span: SpanIn, fields: dict[str, Any]) -> Decision:
     )
 
 
-def _happenings(span: SpanIn, call: Conversation | None, said: messages.Said) -> Iterator[Record]:
-    """Yield the events of a span.
+def happenings(
+    span: SpanIn,
+    given: Iterable[Happening],
+    call: Conversation | None = None,
+    said: messages.Said | None = None,
+) -> Iterator[Record]:
+    """Yield events of a span.
 
     Events that are alike and say nothing but their time, as the chunks of a stream do, become one.
-    What they say of the conversation goes into `said`.
+
+    Args:
+        span: The span.
+        given: The events.
+        call: What was said in the call that the span stands for, if it does.
+        said: Gets what they say of the conversation.
     """
     bare: dict[str, list[int]] = {}
-    for number, event in enumerate(span.events):
+    said = said or messages.Said()
+    for number, event in enumerate(given):
         if event.name in semconv.CHUNKS and not said.first_chunk_ns:
             said.first_chunk_ns = event.time_ns
         if event.name == semconv.EVALUATION_EVENT:

@@ -2,22 +2,25 @@
 
 Comes in: spans, in any order, a trace spread over many requests, spans sent twice, parents that
 come late or never. Goes out: records. A run begins and ends with its root span; a trace whose root
-did not come by the end of the import, or for a while, begins and ends with what is topmost in it.
+did not come by the end of the import, or for a while, begins and ends with what is topmost in it,
+until its root comes all the same. Spans of whence's own export become what they were (`own_spans`).
 
 A model call counts once: `same_call` tells a span that states a call again from one of its own.
 """
 
 from __future__ import annotations
 
+import functools
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from whence import _clock
-from whence.ingest import keys, reading, same_call, semconv, spans
+from whence import _clock, _ids
+from whence.ingest import keys, own, own_runs, own_spans, reading, same_call, semconv, spans
 from whence.ingest.evidence import text_of
 from whence.ingest.otel import STATUS_ERROR, SpanIn
+from whence.ingest.own_spans import OwnSpan
 from whence.record.run import RunEnded, RunStarted, Update
 
 if TYPE_CHECKING:
@@ -52,9 +55,12 @@ class _Rootless(msgspec.Struct):
 
     tops: dict[str, _Top] = {}
     touched_ns: int = 0
+    is_own: bool = False
+    """Whether whence exports it: then the root comes last, however long that takes."""
 
 
 _TOLD = frozenset(_FIELDS_BY_NAME)
+_root_id = functools.lru_cache(maxsize=1_000)(_ids.root_id)
 
 
 class Traces:
@@ -84,16 +90,23 @@ class Traces:
                 yield from self._of_span(span)
 
     def _of_span(self, span: SpanIn) -> list[Record]:
+        if isinstance(span.attributes.get(own.SPAN_KIND), str) or own.RECORD in span.attributes:
+            exported = self._of_export(span)
+            if exported is not None:
+                return exported
         shape = self._known.run(span.trace)
         read = reading.read(span.attributes)
         made: list[Record] = []
         told = {} if _TOLD.isdisjoint(span.attributes) else _told(span)
         if not span.parent:
+            self._note_root(span.trace)
             made += self._of_root(span, read, told)
         else:
             self._note_top(span, read)
             if told:
                 made += _updates(span, told)
+            if span.parent == _root_id(span.trace):
+                span.parent = ""  # the run itself, of which no span is made
         stated_in = None
         if read.what in semconv.CALLS:
             stated_in = same_call.find(span, read, shape)
@@ -110,20 +123,40 @@ class Traces:
             )
         return made
 
-    def _of_root(self, span: SpanIn, read: Reading, told: dict[str, str]) -> Iterator[Record]:
-        waiting = self._rootless.pop(span.trace, None)
+    def _of_export(self, span: SpanIn) -> list[Record] | None:
+        """Return the records of a span of whence's own export; None if it is none after all."""
+        it = OwnSpan(span)
+        if not span.parent:
+            merged = not own_runs.is_root(span)
+            if merged and not own_runs.is_merged(span):
+                return None
+            self._note_root(span.trace)
+            made = own_runs.records_of(it, merged=merged)
+            if merged:
+                return [*made, *own_spans.records_of(it, "")]
+            return [*made, *own_spans.points_of(it, None)]
+        if it.kind is None:
+            return None
+        self._note_top(span, it.read, is_own=True)
+        parent = "" if span.parent == _root_id(span.trace) else span.parent
+        return own_spans.records_of(it, parent)
+
+    def _note_root(self, trace: str) -> None:
+        waiting = self._rootless.pop(trace, None)
         if waiting is not None:
             self._remembered -= len(waiting.tops)
-        self._rooted[span.trace] = None
+        self._rooted[trace] = None
         if len(self._rooted) > MAX_ROOTLESS:
             del self._rooted[next(iter(self._rooted))]
+
+    def _of_root(self, span: SpanIn, read: Reading, told: dict[str, str]) -> Iterator[Record]:
         tags = span.attributes.get("tag.tags")
         yield RunStarted(
             ts=_clock.format_ns(span.begun_ns),
             run=span.trace,
             name=span.name,
             run_kind=semconv.SPAN_KIND.get(read.what or ""),
-            project=_project(span.origin.resource),
+            project=own_runs.project_of(span.origin.resource),
             tags=[str(tag) for tag in tags] if isinstance(tags, list) and tags else None,  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
             environment=span.origin.resource or None,
             session=told.get("session"),
@@ -142,7 +175,7 @@ class Traces:
             error = spans.error_of(span, read.fields) if span.status == STATUS_ERROR else None
             yield _ended(span.trace, span.begun_ns, span.ended_ns, error)
 
-    def _note_top(self, span: SpanIn, read: Reading) -> None:
+    def _note_top(self, span: SpanIn, read: Reading, *, is_own: bool = False) -> None:
         """Remember a span that may turn out to be topmost."""
         trace = span.trace
         if trace in self._rooted:
@@ -151,6 +184,7 @@ class Traces:
         if waiting is None:
             waiting = self._rootless[trace] = _Rootless()
         waiting.touched_ns = _clock.mono_ns()
+        waiting.is_own = waiting.is_own or is_own
         waiting.tops[span.span] = (
             span.begun_ns,
             span.ended_ns,
@@ -169,39 +203,50 @@ class Traces:
         """Yield start and end of the runs whose root did not come.
 
         Args:
-            idle_ns: Only of those that gained nothing for so long.
+            idle_ns: Only of those that gained nothing for so long; the root of a run that whence
+                exports is waited for if it is not 0.
         """
         now_ns = _clock.mono_ns()
         for run, waiting in list(self._rootless.items()):
-            if now_ns - waiting.touched_ns < idle_ns:
+            if now_ns - waiting.touched_ns < idle_ns or (waiting.is_own and idle_ns):
                 continue
             del self._rootless[run]
             self._remembered -= len(waiting.tops)
-            yield from self._settled(run, waiting.tops)
+            yield from self._settled(run, waiting)
 
-    def _settled(self, run: str, noted: dict[str, _Top]) -> Iterator[Record]:
-        shape = self._known.run(run)
-        if shape.has_root:  # it came with an earlier import
+    def _settled(self, run: str, waiting: _Rootless) -> Iterator[Record]:
+        shape, noted = self._known.run(run), waiting.tops
+        is_started = keys.RUN_STARTED in shape.keys
+        if is_started if waiting.is_own else shape.has_root:  # it came with an earlier import
             return
         tops = [top for top in noted.values() if top[2] not in shape.spans]
         if not tops:  # parents in a ring
             tops = list(noted.values())
         begun_ns, _, parent, name, what, _, resource = min(tops, key=lambda top: top[:4])
         ended_ns = max(top[1] for top in noted.values())
-        yield RunStarted(
-            ts=_clock.format_ns(begun_ns),
-            run=run,
-            name=name,
-            run_kind=semconv.SPAN_KIND.get(what or ""),
-            project=_project(resource),
-            attributes={"otel.missing_parent": parent},
-            environment=resource or None,
-        )
+        if not is_started:
+            yield RunStarted(
+                ts=_clock.format_ns(begun_ns),
+                run=run,
+                id=_concluded_id(run),
+                name=name,
+                run_kind=semconv.SPAN_KIND.get(what or ""),
+                project=own_runs.project_of(resource),
+                attributes={"otel.missing_parent": parent},
+                environment=own_runs.environment_of(resource),
+            )
         ended = _clock.format_ns(ended_ns)
-        if ended_ns and (ended > shape.ended or keys.RUN_ENDED + ended in shape.keys):
+        known = keys.RUN_ENDED + ended + _concluded_id(run)
+        if ended_ns and (ended > shape.ended or known in shape.keys):
             message = next((top[5] for top in tops if top[5] is not None), None)
             error = None if message is None else {"type": "error", "message": message}
-            yield _ended(run, begun_ns, ended_ns, error)
+            made = _ended(run, begun_ns, ended_ns, error)
+            yield msgspec.structs.replace(made, id=_concluded_id(run))
+
+
+def _concluded_id(run: str) -> str:
+    """Return the id of start and end of a run of which nothing but its inside came."""
+    return keys.record_id(run, "concluded")
 
 
 def _innermost_first(span: SpanIn) -> tuple[int, int]:
@@ -216,14 +261,6 @@ def _ended(run: str, begun_ns: int, ended_ns: int, error: dict[str, Any] | None)
         duration_ns=spans.duration_of(begun_ns, ended_ns),
         error=error,
     )
-
-
-def _project(resource: dict[str, Any]) -> str | None:
-    for name in semconv.PROJECT:
-        project = resource.get(name)
-        if isinstance(project, str) and project and not project.startswith("unknown_service"):
-            return project
-    return None
 
 
 def _told(span: SpanIn) -> dict[str, str]:

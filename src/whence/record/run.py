@@ -16,7 +16,11 @@ from whence.record.base import Record
 class RunStarted(
     Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="run_started"
 ):
-    """A run began."""
+    """A run began.
+
+    It has an `id` only where an import concluded it from what was inside the run; one without
+    counts before it.
+    """
 
     name: str
     """What the pipeline is called."""
@@ -45,7 +49,7 @@ class RunStarted(
 
 
 class RunEnded(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="run_ended"):
-    """A run ended, in order or not."""
+    """A run ended, in order or not; `id` as in `RunStarted`."""
 
     status: str
     """`complete`, `failed`, `incomplete` or `cancelled`."""

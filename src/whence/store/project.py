@@ -77,7 +77,7 @@ class Projection:
         ):
             self._add_span(record, state, segment)
         elif isinstance(record, RunStarted):
-            if state.start is None:
+            if state.start is None or (state.start.id and not record.id):
                 state.start = record
                 state.writer = writer_of(segment)
         elif isinstance(record, RunEnded):

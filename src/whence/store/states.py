@@ -117,7 +117,7 @@ def later(a: _End | None, b: _End | None) -> _End | None:
     """Return the end that was recorded last."""
     if a is None or b is None:
         return a or b
-    return b if (b.ts, b.seq) > (a.ts, a.seq) else a
+    return b if (not b.id, b.ts, b.seq) > (not a.id, a.ts, a.seq) else a
 
 
 def count(state: RunState, record: Record) -> None:
@@ -149,7 +149,7 @@ def add_known(total: Any, value: Any) -> Any:
 
 def merge_runs(a: RunState, b: RunState) -> RunState:
     """Return what both states of one run say together."""
-    first, second = (a, b) if a.start is not None or b.start is None else (b, a)
+    first, second = (b, a) if _certainty(b.start) > _certainty(a.start) else (a, b)
     places = {name: list(place) for name, place in first.places.items()}
     for name, (begin, end) in second.places.items():
         known = places.get(name)
@@ -175,6 +175,11 @@ def merge_runs(a: RunState, b: RunState) -> RunState:
         unpriced_calls=a.unpriced_calls + b.unpriced_calls,
         flagged=a.flagged or b.flagged,
     )
+
+
+def _certainty(start: RunStarted | None) -> int:
+    """Return how much is known of a beginning: one that was only concluded has an id."""
+    return 0 if start is None else 1 if start.id else 2
 
 
 def merge_spans(a: SpanState, b: SpanState) -> SpanState:

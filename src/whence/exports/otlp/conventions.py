@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from whence.exports.otlp import messages
-from whence.exports.otlp.model import Options, flat, json_text, plain
+from whence.exports.otlp import events, messages
+from whence.exports.otlp.model import Options, clean, exact, json_text, plain
+from whence.ingest import own
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from whence.record.generation import Usage
     from whence.store import rows as r
@@ -48,7 +49,30 @@ _OPENINFERENCE_KINDS = {
 _GENAI_OPERATIONS = {"agent": "invoke_agent", "retrieval": "retrieval", "tool": "execute_tool"}
 NAMED = frozenset({"model", "seed"})
 """Parameters whose name with `gen_ai.request.` in front is another field's."""
-_OWN = ("attempt", "cost_source", "price", "media", "policy", "attributes", "first_chunk_ms")
+_OWN = (
+    "name",
+    "duration_ms",
+    "stage",
+    "attempt",
+    "cost_source",
+    "price",
+    "media",
+    "policy",
+    "attributes",
+    "first_chunk_ms",
+)
+_OWN_OF_TOOLS = (
+    "duration_ms",
+    "stage",
+    "cache_hit",
+    "cache_key",
+    "retry_count",
+    "rate_limit_delay_ms",
+    "attributes",
+)
+_TEXTS = frozenset({"name", "cache_key"})
+"""Those of them that are written as they are, whatever they look like."""
+_BUCKETS = ("input_uncached", "cache_read", "cache_write", "output_visible", "reasoning")
 _JSON_STARTS = ("{", "[", '"')
 
 
@@ -94,18 +118,18 @@ def of_generation(row: r.GenerationRow, options: Options) -> dict[str, Any]:
         "gen_ai.operation.name": operation,
         "gen_ai.response.id": row.response_id,
         "gen_ai.response.model": row.response_model,
-        "gen_ai.response.finish_reasons": [row.finish_reason] if row.finish_reason else None,
+        "gen_ai.response.finish_reasons": [row.finish_reason]
+        if row.finish_reason is not None
+        else None,
         "gen_ai.response.time_to_first_chunk": _seconds(row.first_chunk_ms),
         "gen_ai.request.seed": row.seed,
         "gen_ai.prompt.name": row.prompt_name,
         "gen_ai.prompt.version": row.prompt_version,
         "whence.generation.id": row.id,
-        "whence.generation.name": row.name,
-        "whence.generation.duration_ms": row.duration_ms,
-        "whence.generation.status": row.status,
+        "whence.generation.status": exact(row.status),
     }
     if operation != row.operation:
-        stated["whence.generation.operation"] = row.operation
+        stated["whence.generation.operation"] = exact(row.operation)
     if options.genai:
         stated["gen_ai.provider.name"] = row.provider
         stated["gen_ai.request.model"] = row.model
@@ -118,23 +142,34 @@ def of_generation(row: r.GenerationRow, options: Options) -> dict[str, Any]:
         stated["llm.provider"] = row.provider
         stated["embedding.model_name" if embeds else "llm.model_name"] = row.model
         stated["llm.cost.total"] = row.cost_usd
-    for name in _OWN:
-        value = getattr(row, name)
-        if value not in (None, [], {}):
-            stated[f"whence.generation.{name}"] = flat(value)
+    stated |= _own(row, "whence.generation.", _OWN)
     made = {name: plain(value) for name, value in stated.items() if value is not None}
     made |= of_usage(row.usage, options)
     made |= _parameters(row.parameters, options)
     return made | _conversation(row, options) if options.content else made
 
 
+def _own(row: r.PointRow, prefix: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a call that only whence gives a meaning."""
+    return {
+        prefix + name: value if name in _TEXTS else exact(value)
+        for name in events.said(row, names)
+        if (value := getattr(row, name)) is not None
+    }
+
+
 def _conversation(row: r.GenerationRow, options: Options) -> dict[str, Any]:
     made: dict[str, Any] = {}
+    for name, value in (("output", row.output), ("reasoning", row.reasoning)):
+        if messages.answer_read(row, options)[name] != value:
+            made[f"whence.generation.{name}"] = exact(value)
     if row.prompt_template is not None:
         made["llm.prompt_template.template"] = plain(row.prompt_template)
     if options.genai:
         if row.messages:
             made["gen_ai.input.messages"] = json_text(messages.sent_as_parts(row.messages))
+            if messages.is_chat(row.messages):
+                made[own.FORM] = own.CHAT
         answer = messages.answered_as_parts(row.output, row.reasoning, row.finish_reason)
         if answer:
             made["gen_ai.output.messages"] = json_text(answer)
@@ -187,10 +222,12 @@ def of_usage(usage: Usage | None, options: Options) -> dict[str, Any]:
             "llm.token_count.completion_details.reasoning": usage.reasoning,
         }
     made = {name: plain(count) for name, count in stated.items() if count is not None}
-    if usage.stated:
+    if usage.stated is not None:
         made["whence.usage.stated"] = json_text(usage.stated)
-    if usage.modalities:
+    if usage.modalities is not None:
         made["whence.usage.modalities"] = json_text(usage.modalities)
+    buckets = {name: count for name in _BUCKETS if (count := getattr(usage, name)) is not None}
+    made["whence.usage.buckets"] = json_text(buckets)
     return made
 
 
@@ -199,13 +236,11 @@ def _whole(main: int | None, *parts: int | None) -> int | None:
 
 
 def _parameters(given: Mapping[str, Any], options: Options) -> dict[str, Any]:
-    made: dict[str, Any] = {}
     tools = given.get("tools")
     others = {str(name): value for name, value in given.items() if name != "tools"}
+    made: dict[str, Any] = {}
     if options.genai:
-        for name, value in others.items():
-            prefix = "whence.parameter" if name in NAMED else "gen_ai.request"
-            made[f"{prefix}.{plain(name)}"] = plain(value)
+        made = _spread_parameters(others)
         if tools is not None:
             made["gen_ai.tool.definitions"] = json_text(tools)
     if options.openinference:
@@ -219,21 +254,26 @@ def _parameters(given: Mapping[str, Any], options: Options) -> dict[str, Any]:
     return made
 
 
+def _spread_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in given.items():
+        written = plain(value)
+        if name in NAMED or written != value:
+            made[f"{own.PARAMETER}{plain(name)}"] = exact(value)
+        if name not in NAMED:
+            made[f"gen_ai.request.{plain(name)}"] = written
+    return made
+
+
 def of_tool_call(row: r.ToolCallRow, options: Options) -> dict[str, Any]:
     """Return the attributes of a tool call."""
     stated: dict[str, Any] = {
         "whence.span.kind": "tool",
         "gen_ai.tool.type": row.tool_type,
         "whence.tool_call.id": row.id,
-        "whence.tool_call.status": row.status,
-        "whence.tool_call.duration_ms": row.duration_ms,
-        "whence.tool_call.cache_hit": row.cache_hit,
-        "whence.tool_call.cache_key": row.cache_key,
-        "whence.tool_call.retry_count": row.retry_count,
-        "whence.tool_call.rate_limit_delay_ms": row.rate_limit_delay_ms,
+        "whence.tool_call.status": exact(row.status),
+        **_own(row, "whence.tool_call.", _OWN_OF_TOOLS),
     }
-    if row.attributes:
-        stated["whence.tool_call.attributes"] = json_text(row.attributes)
     if options.genai:
         stated["gen_ai.operation.name"] = "execute_tool"
         stated["gen_ai.tool.name"] = row.tool_name
@@ -248,7 +288,17 @@ def of_tool_call(row: r.ToolCallRow, options: Options) -> dict[str, Any]:
                     made[f"gen_ai.tool.call.{name}"] = _json_or_text(value)
         if options.openinference:
             made |= of_value("input", row.input) | of_value("output", row.output)
+        for name in ("input", "output"):
+            if not is_carried(getattr(row, name)):
+                made[f"whence.tool_call.{name}"] = exact(getattr(row, name))
     return made
+
+
+def is_carried(value: Any) -> bool:
+    """Whether a value comes back from text and JSON as it was: numbers and odd texts do not."""
+    if isinstance(value, str):
+        return value == clean(value)
+    return value is None or isinstance(value, (list, dict))
 
 
 def _json_or_text(value: Any) -> str:
@@ -264,27 +314,33 @@ def of_documents(sources: Sequence[r.SourceRow], options: Options) -> dict[str, 
     documents: list[dict[str, Any]] = []
     for number, row in enumerate(sources):
         document: dict[str, Any] = {"id": row.source_key}
-        score = row.scores.get("relevance")
-        if isinstance(score, (int, float)) and not isinstance(score, bool):
+        score, content = row.scores.get("relevance"), row.attributes.get("content")
+        if own.is_number(score):
             document["score"] = score
-        content = row.attributes.get("content")
         if options.content and isinstance(content, str):
             document["content"] = content
-        metadata = _metadata(row)
-        documents.append({**document, "metadata": metadata} if metadata else document)
+        metadata = _metadata(row, document.keys())
+        documents.append({**document, "metadata": metadata})
         if options.openinference:
             prefix = f"retrieval.documents.{number}.document"
             made |= {f"{prefix}.{name}": plain(value) for name, value in document.items()}
-            if metadata:
-                made[f"{prefix}.metadata"] = json_text(metadata)
+            made[f"{prefix}.metadata"] = json_text(metadata)
     if options.genai and documents:
         made["gen_ai.retrieval.documents"] = json_text(documents)
     return made
 
 
-def _metadata(row: r.SourceRow) -> dict[str, Any]:
-    """Return what a document has no field for; readers look for `title` and `source` here."""
+def _metadata(row: r.SourceRow, told: Container[str]) -> dict[str, Any]:
+    """Return what a document has no field for; readers look for `title` and `source` here.
+
+    Args:
+        row: The document.
+        told: Its fields.
+    """
+    scores = {k: v for k, v in row.scores.items() if k != "relevance" or "score" not in told}
     given = {name: value for name, value in row.attributes.items() if name != "content"}
+    if not isinstance(row.attributes.get("content", ""), str):
+        given["content"] = row.attributes["content"]
     stated: dict[str, Any] = {
         "title": row.title,
         "source": row.locator,
@@ -295,10 +351,12 @@ def _metadata(row: r.SourceRow) -> dict[str, Any]:
         "reason": row.reason,
         "sample_ids": row.sample_ids or None,
         "digest": row.digest,
-        "scores": {k: v for k, v in row.scores.items() if k != "relevance"} or None,
+        "scores": scores or None,
         "attributes": given or None,
     }
-    return {name: value for name, value in stated.items() if value is not None}
+    place = {"id": row.id, "ts_ns": row.ts_ns, "stage": row.stage}
+    made = {name: value for name, value in stated.items() if value is not None}
+    return {**made, "whence": {name: v for name, v in place.items() if v is not None}}
 
 
 def _seconds(duration_ms: float | None) -> float | None:

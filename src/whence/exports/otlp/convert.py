@@ -4,7 +4,8 @@ Comes in: the rows of a run, as a tree or span by span. Goes out: spans. The run
 span, for a trace needs one; where the run came from OpenTelemetry its one outermost span is that
 root already. A model or tool call is stated by the span that was made for it; a call that was
 recorded in a span of another kind gets a span of its own, whose id is the record's. Whatever else
-was recorded is an event or a link.
+was recorded is an event or a link. What this takes from a run that its readers cannot tell, and
+`whence import` shall, is said in attributes `whence.*`, which `ingest.own` takes back.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from whence.exports.otlp import conventions, events
+from whence.exports.otlp import conventions, events, kept
 from whence.exports.otlp import model as m
+from whence.ingest import own, own_runs
 from whence.store import rows as r
 
 if TYPE_CHECKING:
@@ -25,10 +27,6 @@ if TYPE_CHECKING:
 
 Call = r.GenerationRow | r.ToolCallRow
 _MS = 1_000_000
-_KINDS = {"server": 2, "client": 3, "producer": 4, "consumer": 5}
-_STATUS = {"ok": m.OK, "complete": m.OK, "error": m.ERROR, "failed": m.ERROR}
-_PROJECT = ("whence.project", "openinference.project.name", "project.name", "service.name")
-_ERROR_FIELDS = frozenset({"type", "message", "stack"})
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -105,18 +103,14 @@ def merged_root(tree: RunTree) -> str:
 def _resource(run: r.RunRow, options: Options) -> dict[str, Any]:
     environment = run.environment or {}
     if "whence" not in environment and environment:
-        made = {m.clean(str(name)): m.plain(value) for name, value in environment.items()}
-        stated = next((made[name] for name in _PROJECT if name in made), None)
-        if run.project is not None and stated != run.project:
-            made["whence.project"] = m.plain(run.project)
-        return made
+        return {m.clean(str(name)): m.plain(value) for name, value in environment.items()}
     known = {
         "service.name": run.project or "unknown_service",
         "whence.project": run.project,
         "openinference.project.name": run.project if options.openinference else None,
         "host.name": environment.get("host"),
         "process.pid": environment.get("pid"),
-        "whence.environment": environment or None,
+        own.ENVIRONMENT: environment,
     }
     return {name: m.plain(value) for name, value in known.items() if value is not None}
 
@@ -134,36 +128,53 @@ def of_run(
     kind = "agent" if run.kind == "agent" else "step"
     if options.openinference:
         span.attributes["openinference.span.kind"] = "AGENT" if kind == "agent" else "CHAIN"
-    span.attributes["whence.record"] = "run"
+    span.attributes[own.RECORD] = "run"
     span.version = place.version
-    _put_user(span, run.attributes)
+    kept.put_status(span, run.status, run.error, records)
     _put_run(span, run, options)
-    _put_status(span, run.status, run.error, records)
+    kept.put_user(span, run.attributes)
     calls = [one for one in records if isinstance(one, Call)]
     rest = [one for one in records if not isinstance(one, Call)]
-    _put_records(span, rest, run.id, options, known)
+    _put_records(span, rest, (None, run.id), options, known)
     return [span, *(of_call(call, place, place.root, options) for call in calls)]
 
 
 def _put_run(span: SpanOut, run: r.RunRow, options: Options) -> None:
+    """Put what is known of a run on its root span."""
+    read = "failed" if span.status == m.ERROR else "complete"
+    merged = own.RECORD not in span.attributes
     stated = {
         "session.id": run.session,
         "user.id": run.user,
         "gen_ai.conversation.id": run.conversation,
         "gen_ai.workflow.name": run.workflow,
-        "tag.tags": run.tags or None,
         "whence.run.kind": run.kind,
         "whence.run.external_id": run.external_id,
         "whence.run.parent": run.parent_run,
         "whence.run.duration_ms": run.duration_ms,
         "whence.run.overhead_ms": run.overhead_ms,
-        "whence.run.status": None if run.status in {"complete", "failed"} else run.status,
+        "whence.run.status": None if run.status == read else m.exact(run.status),
+        "whence.run.ended": None if run.ended_ns is not None else False,
         "whence.run.lost": run.lost or None,
+        "whence.run.tags" if merged else "tag.tags": run.tags or None,
     }
+    if own_runs.project_of(span.resource) != run.project:
+        stated["whence.run.project"] = m.exact(run.project)
+    environment = own_runs.environment_of(span.resource)
+    if environment != run.environment:
+        stated["whence.run.environment"] = m.exact(run.environment)
+    if merged:
+        stated["whence.run.merged"] = True
+        if run.attributes:
+            stated["whence.run.attributes"] = m.exact(run.attributes)
+        if run.ended_ns not in {None, span.ended_ns}:
+            stated["whence.run.ended_ns"] = run.ended_ns
+        if run.error != kept.error_read(span):
+            stated["whence.run.error"] = m.exact(run.error)
     span.attributes |= {name: m.plain(v) for name, v in stated.items() if v is not None}
     if options.content and run.output is not None:
-        if "output.value" in span.attributes or "whence.record" not in span.attributes:
-            span.attributes["whence.run.output"] = m.json_text(run.output)
+        if merged or not conventions.is_carried(run.output):
+            span.attributes["whence.run.output"] = m.exact(run.output)
         else:
             span.attributes |= conventions.of_value("output", run.output)
     if run.parent_run:
@@ -196,33 +207,53 @@ def of_span(
     ended_ns = _end(row.started_ns, row.ended_ns, records)
     span = _new(place, m.span_id(row.id), parent, m.clean(row.name), (row.started_ns, ended_ns))
     span.version = place.version
-    _put_user(span, row.attributes)
     documents: list[r.SourceRow] = []
     if isinstance(call, r.GenerationRow):
-        _put(span, conventions.of_generation(call, options))
-        span.kind = m.CLIENT if span.kind == m.INTERNAL else span.kind
+        span.attributes |= conventions.of_generation(call, options)
+        span.kind = m.CLIENT
     elif isinstance(call, r.ToolCallRow):
-        _put(span, conventions.of_tool_call(call, options))
+        span.attributes |= conventions.of_tool_call(call, options)
     else:
         kind = row.kind if row.kind not in {"generation", "tool"} else "step"
-        _put(span, conventions.of_span(kind, row.agent, options))
-        span.attributes["whence.span.kind"] = m.clean(row.kind)
+        span.attributes |= conventions.of_span(kind, row.agent, options)
         if row.kind == "retrieval":
             documents = [one for one in records if isinstance(one, r.SourceRow) and one.kept]
-            _put(span, conventions.of_documents(documents, options))
+            span.attributes |= conventions.of_documents(documents, options)
+    span.attributes[own.SPAN_KIND] = m.clean(row.kind)
+    if row.parent is not None and row.parent != parent:
+        span.attributes["whence.span.parent"] = m.exact(row.parent)
     _put_fields(span, row, call, options)
-    if run is not None:
-        _put_run(span, run, options)
-    _put_status(
+    kept.put_status(
         span, "error" if call and call.status == "error" else row.status, row.error, records
     )
+    _put_call(span, row, call)
+    if run is not None:
+        _put_run(span, run, options)
+    kept.put_user(span, row.attributes, of_trace=True)
     others = [one for one in records if isinstance(one, Call) and one is not call]
     beside = {id(one) for one in (call, *others, *documents)}
     rest = [one for one in records if id(one) not in beside]
-    _put_records(span, rest, row.id, options, known)
+    targets = (row.id,) if run is None else (row.id, run.id)
+    _put_records(span, rest, targets, options, known)
     # Beside a model call, not inside it: a model call inside another is the same one to readers.
     around = span.parent if isinstance(call, r.GenerationRow) and span.parent else span.span
     return [span, *(of_call(one, place, around, options) for one in others)]
+
+
+def _put_call(span: SpanOut, row: r.SpanRow, call: Call | None) -> None:
+    """Put on a span in what it differs from the call that it stands for."""
+    read = "error" if span.status == m.ERROR else "ok"
+    if row.status != read:
+        span.attributes["whence.span.status"] = m.exact(row.status)
+    if row.ended_ns is None:
+        span.attributes["whence.span.ended"] = False
+    if call is None:
+        return
+    word = f"whence.{events.NAMES[type(call)]}"
+    if call.ts_ns != span.ended_ns:
+        span.attributes[f"{word}.ts_ns"] = call.ts_ns
+    if call.error != row.error:
+        span.attributes[f"{word}.error"] = m.exact(call.error)
 
 
 def call_of(row: r.SpanRow, records: Iterable[r.PointRow]) -> Call | None:
@@ -248,8 +279,10 @@ def of_call(call: Call, place: Place, parent: str, options: Options) -> SpanOut:
         span.kind = m.CLIENT
     else:
         span.attributes = conventions.of_tool_call(call, options)
-    span.attributes["whence.record"] = "call"
-    _put_status(span, call.status, call.error, ())
+    span.attributes[own.RECORD] = "call"
+    if call.span is not None:
+        span.attributes[f"whence.{events.NAMES[type(call)]}.span"] = m.plain(call.span)
+    kept.put_status(span, call.status, call.error, ())
     return span
 
 
@@ -272,92 +305,64 @@ def _end(started_ns: int, ended_ns: int | None, records: Sequence[r.PointRow]) -
     return max([started_ns, *(record.ts_ns for record in records)])
 
 
-def _put_user(span: SpanOut, given: dict[str, Any]) -> None:
-    """Put attributes of the user's on a span, and those that came from a trace where they were."""
-    for name, value in given.items():
-        if name == "otel.scope.name" and isinstance(value, str):
-            span.scope, span.version = value, ""
-        elif name == "otel.span_kind" and value in _KINDS:
-            span.kind = _KINDS[value]
-        elif name == "otel.trace_state" and isinstance(value, str):
-            span.state = value
-        elif name != "service.name" or value != span.resource.get(name):
-            span.attributes[m.clean(str(name))] = m.plain(value)
-    version = span.attributes.pop("otel.scope.version", "") if "otel.scope.name" in given else ""
-    span.version = version if isinstance(version, str) and version else span.version
-
-
-def _put(span: SpanOut, given: dict[str, Any]) -> None:
-    """Put attributes on a span; what the user said under such a name is kept under another."""
-    for name, value in given.items():
-        if name in span.attributes and span.attributes[name] != value:
-            span.attributes[f"whence.attribute.{name}"] = span.attributes[name]
-        span.attributes[name] = value
-
-
 def _put_fields(span: SpanOut, row: r.SpanRow, call: Call | None, options: Options) -> None:
     stated = {
+        "whence.span.agent": row.agent,
         "whence.span.algorithm": row.algorithm,
         "whence.span.input_count": row.input_count,
         "whence.span.output_count": row.output_count,
-        "whence.span.stage": row.stage if row.stage != row.name else None,
+        "whence.span.stage": m.exact(row.stage)
+        if row.stage != (row.name if row.kind == "stage" else None)
+        else None,
         "whence.span.duration_ms": row.duration_ms,
         "tag.tags": row.tags or None,
-        "whence.span.status": None if row.status in {"ok", "error"} else row.status,
     }
-    _put(span, {name: m.plain(v) for name, v in stated.items() if v is not None})
+    span.attributes |= {name: m.plain(v) for name, v in stated.items() if v is not None}
     if not options.content:
         return
-    if call is None:
-        _put(span, conventions.of_value("input", row.input))
-        _put(span, conventions.of_value("output", row.output))
-        return
-    # The names of input and output say what went into the call and came out of it.
+    same: list[str] = []
     for name in ("input", "output"):
         value = getattr(row, name)
-        if value is not None and not (
-            isinstance(call, r.ToolCallRow) and value == getattr(call, name)
-        ):
-            span.attributes[f"whence.span.{name}"] = m.json_text(value)
-
-
-def _put_status(
-    span: SpanOut, status: str, error: dict[str, Any] | None, records: Iterable[r.PointRow]
-) -> None:
-    span.status = _STATUS.get(status, m.UNSET)
-    if not error:
-        return
-    kind, message = error.get("type"), error.get("message")
-    span.attributes["error.type"] = m.clean(kind) if isinstance(kind, str) else "error"
-    span.message = m.clean(message) if isinstance(message, str) else ""
-    if not error.keys() <= _ERROR_FIELDS:
-        span.attributes["whence.error"] = m.json_text(error)
-    told = any(isinstance(one, r.EventRow) and one.message == "exception" for one in records)
-    if isinstance(error.get("stack"), str) and not told:
-        about = {
-            "exception.type": span.attributes["error.type"],
-            "exception.message": span.message,
-            "exception.stacktrace": m.clean(error["stack"]),
-        }
-        span.events.append(m.EventOut("exception", span.ended_ns, about))
+        if call is None and conventions.is_carried(value):
+            span.attributes |= conventions.of_value(name, value)
+        elif isinstance(call, r.ToolCallRow) and value is not None and value == getattr(call, name):
+            same.append(name)
+        elif value is not None:
+            # The names of input and output say what went into a call and came out of it.
+            span.attributes[f"whence.span.{name}"] = m.exact(value)
+    if same:
+        span.attributes["whence.span.same"] = same
 
 
 def _put_records(
     span: SpanOut,
     records: Sequence[r.PointRow],
-    own_id: str,
+    targets: tuple[str | None, ...],
     options: Options,
     known: Container[str],
 ) -> None:
-    """Put records on a span: links as links where they lead from a span to it, others as events."""
+    """Put records on a span: links as links where they lead from a span to it, others as events.
+
+    Args:
+        span: The span.
+        records: What was recorded in it.
+        targets: Ids of what it stands for: its row, or None for the run's own, and its run.
+        options: Names and content.
+        known: Ids of the run's spans.
+    """
     others: list[r.PointRow] = []
+    own_id = targets[0]
     for record in records:
-        link = link_of(record, own_id, span.trace, known) if isinstance(record, r.LinkRow) else None
+        link = None
+        if isinstance(record, r.LinkRow) and record.target in targets:
+            link = link_of(record, record.target, span.trace, known)
         if link is None:
             others.append(record)
-        else:
-            span.links.append(link)
-    span.events = [*events.of_records(others, options), *span.events]
+            continue
+        if record.span != own_id:
+            link.attributes[own.PLACE] = m.plain(record.span or "")
+        span.links.append(link)
+    span.events = [*events.of_records(others, options, own_id), *span.events]
 
 
 def link_of(row: r.LinkRow, own_id: str, trace: str, known: Container[str]) -> LinkOut | None:
@@ -382,19 +387,19 @@ def link_of(row: r.LinkRow, own_id: str, trace: str, known: Container[str]) -> L
         return None
     about = {name: v for name, v in row.attributes.items() if name != "source_run"}
     made = {m.clean(str(name)): m.plain(value) for name, value in about.items()}
-    stated = {"kind": row.kind, "confidence": row.confidence, "inferred": row.inferred or None}
-    made |= {f"whence.link.{name}": m.plain(v) for name, v in stated.items() if v is not None}
+    made |= {f"whence.link.{name}": value for name, value in events.iter_fields(row)}
+    made["whence.link.ts_ns"] = row.ts_ns
     return m.LinkOut(trace, span, made)
 
 
 def _move_links(records: dict[str, list[r.PointRow]], at_run: list[r.PointRow], run: str) -> None:
     """Put each edge where it leads to, if that is a span of the run, or the run itself."""
-    for own, here in [*records.items(), (run, at_run)]:
+    for place, here in [*records.items(), (run, at_run)]:
         moved = [
             one
             for one in here
             if isinstance(one, r.LinkRow)
-            and one.target != own
+            and one.target != place
             and (one.target in records or one.target == run)
         ]
         for link in moved:

@@ -3,18 +3,23 @@
 Log lines are events under their own name; judgements are `gen_ai.evaluation.result`, which the
 conventions know; everything else that was recorded (decisions with their options, factors, sources,
 transformations, outputs, remarks, losses) is an event `whence.<kind>` with the fields of its row
-under `whence.<kind>.<field>`: any backend shows them, and nothing is dropped.
+under `whence.<kind>.<field>`: any backend shows them, nothing is dropped, and `whence import` makes
+the same records of them (`ingest.own_points`).
 """
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
-from whence.exports.otlp.model import EventOut, Options, flat, plain
+import msgspec
+
+from whence.exports.otlp.model import EventOut, Options, exact, plain
+from whence.ingest import own
 from whence.store import rows as r
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 EVALUATION = "gen_ai.evaluation.result"
 NAMES: dict[type[r.PointRow], str] = {
@@ -43,9 +48,23 @@ CONTENT: dict[type[r.PointRow], frozenset[str]] = {
 _ENVELOPE = frozenset({"run", "span", "ts_ns", "extra"})
 
 
-def of_records(records: Iterable[r.PointRow], options: Options) -> list[EventOut]:
-    """Return the events that stand for records, in the order given."""
-    return [_of_record(record, options) for record in records]
+def of_records(
+    records: Iterable[r.PointRow], options: Options, place: str | None = None
+) -> list[EventOut]:
+    """Return the events that stand for records, in the order given.
+
+    Args:
+        records: The records.
+        options: Names and content.
+        place: Id of the span whose events they become; None for the run's own.
+    """
+    made: list[EventOut] = []
+    for record in records:
+        event = _of_record(record, options)
+        if record.span != place:
+            event.attributes[own.PLACE] = plain(record.span or "")
+        made.append(event)
+    return made
 
 
 def _of_record(record: r.PointRow, options: Options) -> EventOut:
@@ -55,29 +74,47 @@ def _of_record(record: r.PointRow, options: Options) -> EventOut:
         return _of_score(record)
     word = NAMES[type(record)]
     hidden = frozenset[str]() if options.content else CONTENT.get(type(record), frozenset())
-    made = {
-        f"whence.{word}.{name}": flat(value)
-        for name, value in _fields(record)
-        if name not in hidden
-    }
+    made = {f"whence.{word}.{n}": v for n, v in iter_fields(record) if n not in hidden}
     return EventOut(f"whence.{word}", record.ts_ns, made)
 
 
-def _fields(record: r.PointRow) -> list[tuple[str, Any]]:
-    """Return the fields of a row that say something."""
-    named = [(name, getattr(record, name)) for name in record.__struct_fields__]
-    return [
-        (name, value)
-        for name, value in named
-        if name not in _ENVELOPE and value is not None and value not in ("", [], {})
-    ]
+def iter_fields(record: r.PointRow) -> Iterator[tuple[str, Any]]:
+    """Yield name and written value of the fields of a row that say something."""
+    for name, default, is_text in _fields_of(type(record)):
+        value = getattr(record, name)
+        if name not in _ENVELOPE and value != default:
+            yield name, plain(value) if is_text else exact(value)
+
+
+@functools.cache
+def _fields_of(kind: type[r.Row]) -> list[tuple[str, Any, bool]]:
+    """Return the fields of a kind of row: name, default, and whether it holds texts alone."""
+    made: list[tuple[str, Any, bool]] = []
+    for field in msgspec.structs.fields(kind):
+        factory = field.default_factory
+        default = field.default if factory is msgspec.NODEFAULT else factory()
+        made.append((field.name, default, field.type in {str, str | None}))
+    return made
+
+
+def said(row: r.Row, names: Iterable[str]) -> Iterator[str]:
+    """Yield those of some fields in which a row says something."""
+    defaults = {name: default for name, default, _ in _fields_of(type(row))}
+    for name in names:
+        if getattr(row, name) != defaults[name]:
+            yield name
 
 
 def _of_event(row: r.EventRow) -> EventOut:
     made = {plain(str(name)): plain(value) for name, value in row.data.items()}
+    if made != row.data or any(name.startswith("whence.") for name in made):
+        made = {name: value for name, value in made.items() if not name.startswith("whence.")}
+        made["whence.event.data"] = exact(row.data)
     made["whence.event.id"] = row.id
     if row.level != "info":
         made["whence.event.level"] = plain(row.level)
+    if row.stage is not None:
+        made["whence.event.stage"] = plain(row.stage)
     return EventOut(plain(row.message), row.ts_ns, made)
 
 
@@ -89,6 +126,6 @@ def _of_score(row: r.ScoreRow) -> EventOut:
         "gen_ai.evaluation.explanation": row.feedback or None,
     }
     known = {"name", "value", "passed", "feedback"}
-    stated |= {f"whence.score.{n}": flat(v) for n, v in _fields(row) if n not in known}
+    stated |= {f"whence.score.{n}": v for n, v in iter_fields(row) if n not in known}
     made = {name: plain(value) for name, value in stated.items() if value is not None}
     return EventOut(EVALUATION, row.ts_ns, made)

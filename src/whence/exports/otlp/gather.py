@@ -151,7 +151,6 @@ class Gathering:
         known = _Spans(run, self._sent, self._known.spans)
         if self._known.runs[run].start is not None:  # else whoever began it sends its span
             spans = convert.of_run(row, [*own, *strays], place, self._options, known)
-            _name_spans(spans[0], strays)
             made += spans
         self._ended.note(run)
         del self._known.runs[run]
@@ -202,16 +201,3 @@ class _Spans:
 
     def __contains__(self, span: object) -> bool:
         return any((self._run, span) in one for one in self._known)
-
-
-def _name_spans(root: SpanOut, strays: list[r.PointRow]) -> None:
-    """Say of events that came late for their spans which those were."""
-    spans = {
-        record.ts_ns: record.span
-        for record in strays
-        if record.span and not isinstance(record, convert.Call)
-    }
-    for event in root.events:
-        span = spans.get(event.time_ns)
-        if span is not None:
-            event.attributes["whence.span"] = span

@@ -2,25 +2,26 @@
 
 Comes in: a run. Goes out: counts by table or field, each with what became of it: kept as an event
 or attribute that only whence gives a meaning (`event`, `attribute`), carried in the convention's
-form and not as it was recorded (`form`), or not in the trace (`nothing`). What is not named here
-comes back from the trace through `whence import` as it was; a test holds this to the truth.
+form and not as it was recorded (`form`), or not in the trace (`nothing`). `whence import` takes the
+first two back: what is not counted under `form` or `nothing` comes back from the trace as it was; a
+test holds this to the truth.
 """
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
 from whence.exports.otlp import conventions, convert, messages
-from whence.exports.otlp.events import NAMES
+from whence.exports.otlp.events import CONTENT, NAMES, said
 from whence.record import usage as usage_of
+from whence.record.values import is_marker
 from whence.store import rows as r
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from whence.exports.otlp.model import Options
     from whence.query.tree import RunTree
@@ -31,7 +32,7 @@ Count = Counter[tuple[str, Kept]]
 SLACK_MS = 0.002
 """Lengths that differ by less are the same: a difference of times is exact to a nanosecond, a
 number of milliseconds is not."""
-_RUN_FIELDS = ("external_id", "parent_run", "overhead_ms", "attributes")
+_RUN_FIELDS = ("external_id", "parent_run", "overhead_ms", "attributes", "environment")
 _SPAN_FIELDS = ("algorithm", "input_count", "output_count", "tags", "stage")
 _GENERATION_FIELDS = ("attempt", "price", "media", "policy", "attributes", "stage")
 _TOOL_FIELDS = (
@@ -75,7 +76,6 @@ _TEXTS: dict[type[r.Row], tuple[str, ...]] = {
     r.ToolCallRow: ("tool_type",),
 }
 """Fields with a name in the conventions that hold a text."""
-_PLAIN_KEYS = frozenset({"role", "content"})
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -113,9 +113,12 @@ def of_tree(tree: RunTree, options: Options) -> Count:
         if isinstance(record, convert.Call):
             _of_call(record, None, count, options)
     _of_run(tree.run, count, options, kind_read)
+    for rows in tree.tables.values():
+        for row in rows:
+            _of_blobs(row, count)
     _of_sources("", tree.records, count, options)
     for row in tree.iter_records():
-        _of_record(row, count)
+        _of_record(row, count, options)
     _of_links(tree, count)
     return count
 
@@ -125,28 +128,25 @@ def _add(count: Count, table: str, names: Iterable[str], kept: Kept) -> None:
         count[f"{table}.{name}", kept] += 1
 
 
-def _said(row: r.Row, names: Iterable[str]) -> Iterator[str]:
-    """Yield those of some fields in which a row says something."""
-    defaults = dict(zip(row.__struct_fields__, _defaults(type(row)), strict=True))
-    for name in names:
-        if getattr(row, name) != defaults[name]:
-            yield name
-
-
-@functools.cache
-def _defaults(kind: type[r.Row]) -> tuple[Any, ...]:
-    fields = msgspec.structs.fields(kind)
-    return tuple(
-        field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-        for field in fields
-    )
-
-
 def _of_empty(row: r.Row, count: Count) -> None:
-    """Count texts that are empty: to readers of a trace they are texts that nobody stated."""
+    """Count texts that are empty: to most readers of a trace nobody stated them."""
     for name in _TEXTS.get(type(row), ()):
         if getattr(row, name) == "":
-            count[f"{_TABLE[type(row)]}.{name}", "form"] += 1
+            count[f"{_TABLE[type(row)]}.{name}", "attribute"] += 1
+
+
+def _of_blobs(row: r.Row, count: Count) -> None:
+    """Count values that the row only refers to: the blobs stay where they are."""
+    waiting: list[Any] = [getattr(row, name) for name in row.__struct_fields__]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            inner = cast("dict[Any, Any]", value)
+            if is_marker(inner, "blob"):
+                count["blobs", "nothing"] += 1
+            waiting += inner.values()
 
 
 def _root_kind(run: r.RunRow, options: Options) -> str:
@@ -157,24 +157,29 @@ def _root_kind(run: r.RunRow, options: Options) -> str:
 
 
 def _of_run(run: r.RunRow, count: Count, options: Options, kind_read: str) -> None:
-    _add(count, "runs", _said(run, _RUN_FIELDS), "attribute")
+    _add(count, "runs", said(run, _RUN_FIELDS), "attribute")
     if run.kind != (None if kind_read == "custom" else kind_read):
-        count["runs.kind", "attribute" if run.kind else "form"] += 1
+        count["runs.kind", "attribute"] += 1
     if run.status not in {"complete", "failed"}:
         count["runs.status", "attribute"] += 1
     if run.output is not None:
         count["runs.output", "attribute" if options.content else "nothing"] += 1
-    if run.environment != convert.place_of(run, options).resource:
-        count["runs.environment", "attribute" if run.environment else "form"] += 1
     _of_length("runs", run, count)
     _of_error("runs", run.status, run.error, count)
     _of_empty(run, count)
+    _of_id("runs.id", run.id, count, convert.m.is_trace_id)
+
+
+def _of_id(what: str, any_id: str, count: Count, is_id: Callable[[str], bool]) -> None:
+    """Count an id that OpenTelemetry cannot have."""
+    if not is_id(any_id):
+        count[what, "form"] += 1
 
 
 def _of_length(table: str, row: r.RunRow | r.SpanRow, count: Count) -> None:
     if row.ended_ns is None:
-        count[f"{table}.ended_ns", "form"] += 1  # given as the last that was heard of it
-        count[f"{table}.duration_ms", "form"] += 1
+        count[f"{table}.ended_ns", "attribute"] += 1  # to others, the last that was heard of it
+        count[f"{table}.duration_ms", "attribute"] += 1
         return
     length_ms = (row.ended_ns - row.started_ns) / 1_000_000
     if row.duration_ms is None or abs(length_ms - row.duration_ms) > SLACK_MS:
@@ -190,21 +195,22 @@ def _of_error(table: str, status: str, error: dict[str, Any] | None, count: Coun
         if given.get("stack"):
             read["stack"] = given["stack"]
     if error != read:
-        count[f"{table}.error", "attribute" if error else "form"] += 1
+        count[f"{table}.error", "attribute"] += 1
 
 
 def _of_span(row: r.SpanRow, call: convert.Call | None, count: Count, options: Options) -> None:
-    _add(count, "spans", _said(row, _SPAN_FIELDS), "attribute")
+    _add(count, "spans", said(row, _SPAN_FIELDS), "attribute")
     if _kind_read(row.kind, call, options) != row.kind:
         count["spans.kind", "attribute"] += 1
     if row.status not in {"ok", "error"}:
-        count["spans.status", "attribute"] += 1
+        count["spans.status", "form" if row.status == "running" else "attribute"] += 1
     if row.agent is not None and (call is not None or not _is_ai(row.kind, options)):
         count["spans.agent", "attribute"] += 1
     _of_length("spans", row, count)
     _of_error("spans", row.status, row.error, count)
     if row.parent is not None and not convert.m.is_span_id(row.parent):
-        count["spans.parent", "form"] += 1
+        count["spans.parent", "attribute"] += 1
+    _of_id("spans.id", row.id, count, convert.m.is_span_id)
     _of_span_values(row, call, count, options)
 
 
@@ -214,13 +220,11 @@ def _of_span_values(
     if call is None:
         _of_values("spans", row, ("input", "output"), count, options)
         return
-    for name in _said(row, ("input", "output")):
+    for name in said(row, ("input", "output")):
         if not options.content:
             count[f"spans.{name}", "nothing"] += 1
-        elif not (isinstance(call, r.ToolCallRow) and getattr(row, name) == getattr(call, name)):
+        else:
             count[f"spans.{name}", "attribute"] += 1
-        elif name == "output" and call.tool_name == row.name:
-            count["spans.output", "form"] += 1  # read as the call's alone
 
 
 def _is_ai(kind: str, options: Options) -> bool:
@@ -241,9 +245,9 @@ def _kind_read(kind: str, call: convert.Call | None, options: Options) -> str:
 def _of_call(call: convert.Call, host: r.SpanRow | None, count: Count, options: Options) -> None:
     table = _TABLE[type(call)]
     if host is None:
-        count[f"{table}.span", "form"] += 1  # the call gets a span of its own
+        count[f"{table}.span", "attribute"] += 1  # the call gets a span of its own
     if isinstance(call, r.ToolCallRow):
-        _add(count, table, _said(call, _TOOL_FIELDS), "attribute")
+        _add(count, table, said(call, _TOOL_FIELDS), "attribute")
         _of_values(table, call, ("input", "output"), count, options)
     else:
         _of_generation(call, count, options)
@@ -256,13 +260,13 @@ def _of_call(call: convert.Call, host: r.SpanRow | None, count: Count, options: 
     if host is not None:
         _of_host(call, host, table, count)
     elif call.duration_ms is None:
-        count[f"{table}.duration_ms", "form"] += 1
+        count[f"{table}.duration_ms", "attribute"] += 1
 
 
 def _of_host(call: convert.Call, host: r.SpanRow, table: str, count: Count) -> None:
     ended_ns = host.ended_ns
     if ended_ns is None or ended_ns != call.ts_ns:
-        count[f"{table}.ts_ns", "form"] += 1
+        count[f"{table}.ts_ns", "attribute"] += 1
     length_ms = None if ended_ns is None else (ended_ns - host.started_ns) / 1_000_000
     if (
         call.duration_ms is None
@@ -277,22 +281,22 @@ def _of_values(
 ) -> None:
     for name in names:
         value = getattr(row, name)
-        if value is None or value == []:
+        if value is None:
             continue
         if not options.content:
             count[f"{table}.{name}", "nothing"] += 1
-        elif not isinstance(value, (str, list, dict)):
-            count[f"{table}.{name}", "form"] += 1
+        elif not conventions.is_carried(value):
+            count[f"{table}.{name}", "attribute"] += 1
 
 
 def _of_generation(call: r.GenerationRow, count: Count, options: Options) -> None:
-    _add(count, "generations", _said(call, _GENERATION_FIELDS), "attribute")
+    _add(count, "generations", said(call, _GENERATION_FIELDS), "attribute")
     if conventions.operation_of(call) != call.operation:
         count["generations.operation", "attribute"] += 1
     if call.model is None and call.response_model is not None:
-        count["generations.model", "form"] += 1
+        count["generations.model", "attribute"] += 1
     if call.cost_source != (None if call.cost_usd is None else "declared"):
-        count["generations.cost_source", "attribute" if call.cost_source else "form"] += 1
+        count["generations.cost_source", "attribute"] += 1
     usage = call.usage
     if usage is not None:
         if usage.modalities:
@@ -303,45 +307,28 @@ def _of_generation(call: r.GenerationRow, count: Count, options: Options) -> Non
             msgspec.structs.replace(usage, stated=None, modalities=None), options
         ):
             count["generations.usage.stated", "attribute"] += 1
-    if conventions.NAMED & call.parameters.keys():
+    named = conventions.NAMED & call.parameters.keys()
+    if named or (options.openinference and "tools" in call.parameters):
         count["generations.parameters", "attribute"] += 1
-    elif options.openinference and "tools" in call.parameters:
-        count["generations.parameters", "form"] += 1
     _of_conversation(call, count, options)
 
 
 def _of_conversation(call: r.GenerationRow, count: Count, options: Options) -> None:
     if not options.content:
-        _add(count, "generations", _said(call, _CONTENT_OF_CALLS[:-1]), "nothing")
+        _add(count, "generations", said(call, _CONTENT_OF_CALLS[:-1]), "nothing")
         return
-    sent, answered = call.messages, messages.answered(call.output)
-    if sent and (
-        messages.sent_as_parts(sent) != sent
+    sent = call.messages
+    kept = (
+        messages.sent_as_parts(sent) == sent
         if options.genai
-        else not all(_is_simple(one) for one in sent)
-    ):
-        count["generations.messages", "form"] += 1
-    if call.output is None and call.reasoning is None:
-        return
-    if options.genai:
-        same = messages.answered_as_parts(call.output, call.reasoning, call.finish_reason)
-        kept = same == call.output
-    else:
-        kept = call.reasoning is None and answered == call.output and all(map(_is_simple, answered))
-    if not kept:
-        count["generations.output", "form"] += 1
-    if call.reasoning is not None and not isinstance(call.reasoning, str):
-        count["generations.reasoning", "form"] += 1
-
-
-def _is_simple(message: Any) -> bool:
-    """Whether a message is a role and a text, which comes back from indexed names as it was."""
-    return (
-        isinstance(message, dict)
-        and message.keys() == _PLAIN_KEYS  # pyright: ignore[reportUnknownMemberType]
-        and isinstance(message["role"], str)
-        and isinstance(message["content"], str)
+        else all(map(messages.is_simple, sent))
     )
+    if not kept:
+        is_chat = options.genai and messages.is_chat(sent)
+        count["generations.messages", "attribute" if is_chat else "form"] += 1
+    for name, value in messages.answer_read(call, options).items():
+        if value != getattr(call, name):
+            count[f"generations.{name}", "attribute"] += 1
 
 
 def _of_sources(kind: str, records: Iterable[r.PointRow], count: Count, options: Options) -> None:
@@ -350,8 +337,9 @@ def _of_sources(kind: str, records: Iterable[r.PointRow], count: Count, options:
             continue
         if kind != "retrieval" or not row.kept:
             count["sources", "event"] += 1
+            _of_hidden(row, count, options)
             continue
-        _add(count, "sources", _said(row, _SOURCE_FIELDS), "attribute")
+        _add(count, "sources", said(row, _SOURCE_FIELDS), "attribute")
         if row.source_type != "document":
             count["sources.source_type", "attribute"] += 1
         if row.scores.keys() - {"relevance"}:
@@ -359,25 +347,34 @@ def _of_sources(kind: str, records: Iterable[r.PointRow], count: Count, options:
         if row.digest is not None:
             count["sources.digest", "attribute"] += 1
         if options.openinference:  # its readers get a document's metadata as a text
-            _add(count, "sources", _said(row, ("title", "locator")), "attribute")
+            _add(count, "sources", said(row, ("title", "locator")), "attribute")
         if not options.content and "content" in row.attributes:
-            count["sources.attributes.content", "nothing"] += 1
+            count["sources.attributes", "nothing"] += 1
 
 
-def _of_record(row: r.PointRow, count: Count) -> None:
+def _of_record(row: r.PointRow, count: Count, options: Options) -> None:
     table = _TABLE[type(row)]
     if isinstance(row, _EVENT_ONLY):
         count[table, "event"] += 1
+        _of_hidden(row, count, options)
     elif isinstance(row, r.ScoreRow):
-        _add(count, "scores", _said(row, _SCORE_FIELDS), "attribute")
+        _add(count, "scores", said(row, _SCORE_FIELDS), "attribute")
         if not row.name:
-            count["scores.name", "form"] += 1
+            count["scores.name", "attribute"] += 1
     elif isinstance(row, r.EventRow):
-        _add(count, "events", _said(row, ["stage"]), "attribute")
+        _add(count, "events", said(row, ["stage"]), "attribute")
         if row.level != _level_read(row):
             count["events.level", "attribute"] += 1
     if row.extra:
         count[f"{table}.extra", "nothing"] += 1
+    _of_id(f"{table}.id", row.id, count, convert.m.is_span_id)
+
+
+def _of_hidden(row: r.PointRow, count: Count, options: Options) -> None:
+    """Count what is left out of an event where content is."""
+    if not options.content:
+        table = _TABLE[type(row)]
+        _add(count, table, said(row, CONTENT.get(type(row), ())), "nothing")
 
 
 def _level_read(row: r.EventRow) -> str:
@@ -392,6 +389,6 @@ def _of_links(tree: RunTree, count: Count) -> None:
         if not own or convert.link_of(row, own, trace, known) is None:
             count["links", "event"] += 1
             continue
-        _add(count, "links", _said(row, _LINK_FIELDS), "attribute")
+        _add(count, "links", said(row, _LINK_FIELDS), "attribute")
         if row.kind != "triggered_by":
             count["links.kind", "attribute"] += 1

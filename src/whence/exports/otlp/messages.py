@@ -14,11 +14,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from whence.exports.otlp.model import flat, json_text
+from whence.ingest import messages as read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from whence.exports.otlp.model import Options
+    from whence.store.rows import GenerationRow
+
 _REASONING = ("reasoning_content", "reasoning")
+_PLAIN_KEYS = frozenset({"role", "content"})
 _TAKEN = frozenset({"role", "content", "tool_calls", "tool_call_id", *_REASONING})
 
 
@@ -55,6 +60,35 @@ def answered_as_parts(output: Any, reasoning: Any, finish_reason: str | None) ->
     for message in made:
         message.setdefault("finish_reason", finish_reason or "")
     return made
+
+
+def is_chat(sent: list[Any]) -> bool:
+    """Whether messages that were sent can be told from their parts, if these are known for such."""
+    return read.of_parts(sent_as_parts(sent)) == sent
+
+
+def answer_read(row: GenerationRow, options: Options) -> dict[str, Any]:
+    """Return output and reasoning of a call as a reader of the conventions has them.
+
+    An ellipsis stands for what it would make something else of.
+    """
+    if options.genai:
+        answer = answered_as_parts(row.output, row.reasoning, row.finish_reason)
+        return {"output": answer or None, "reasoning": read.reasoning(answer)}
+    answer = answered(row.output)
+    if row.reasoning is not None or not all(map(is_simple, answer)):
+        return {"output": ..., "reasoning": ...}
+    return {"output": answer or None, "reasoning": None}
+
+
+def is_simple(message: Any) -> bool:
+    """Whether a message is a role and a text, which comes back from indexed names as it was."""
+    return (
+        isinstance(message, dict)
+        and message.keys() == _PLAIN_KEYS  # pyright: ignore[reportUnknownMemberType]
+        and isinstance(message["role"], str)
+        and isinstance(message["content"], str)
+    )
 
 
 def spread(prefix: str, messages: list[Any]) -> dict[str, Any]:

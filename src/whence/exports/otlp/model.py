@@ -12,6 +12,8 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from whence import _ids
+from whence.ingest import own
 from whence.query import restore
 from whence.record import codec, values
 
@@ -118,11 +120,8 @@ def span_id(span: str) -> str:
 
 
 def root_id(run: str) -> str:
-    """Return the id of the span that stands for a run.
-
-    It follows from the run's id, so that whoever has one can name the other.
-    """
-    return _digest(f"run {run}", _SPAN_CHARS // 2)
+    """Return the id of the span that stands for a run."""
+    return _ids.root_id(trace_id(run))
 
 
 def is_id(text: str, chars: int) -> bool:
@@ -180,3 +179,18 @@ def flat(value: Any) -> Any:
     if isinstance(value, (dict, list, tuple, msgspec.Struct)):
         return json_text(value)
     return plain(value)
+
+
+def exact(value: Any) -> Any:
+    """Return a value for an attribute from which `ingest.own.meant` tells exactly what it was.
+
+    Texts and numbers are as they are, but for a text that could be taken for JSON, and for what an
+    attribute cannot hold: those, and everything structured, are JSON.
+    """
+    if isinstance(value, str):
+        return value if own.is_verbatim(value) and clean(value) == value else json_text(value)
+    if isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, int) and values.INT_MIN <= value <= values.INT_MAX:
+        return value
+    return json_text(value)
