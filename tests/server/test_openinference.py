@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from openaiapi import Reply, chat_body, serving
+from loopback import Answer
+from openaiapi import chat_body, serving
 
 import whence
 
@@ -61,7 +62,7 @@ GONE = {"error": {"message": "The model `gone` does not exist", "code": "model_n
 
 def test_a_program_with_openinference_appears_complete(server, home):
     """Each call is there once, with tokens, messages, tool calls and error, under its chain."""
-    replies = (chat_body(choices=[ASKING]), chat_body("On the roof."), Reply(404, GONE))
+    replies = (chat_body(choices=[ASKING]), chat_body("On the roof."), Answer(GONE, status=404))
     with serving(*replies) as api:
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PROGRAM, f"http://{server.address}", api.url],

@@ -25,6 +25,7 @@ from whence.exports.toolnames import (
 )
 from whence.query import restore, text
 from whence.record import codec
+from whence.record.values import INT_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -92,7 +93,7 @@ class Action(msgspec.Struct, frozen=True):
             "files_affected": [_plain(file) for file in self.files],
             "read_only": self.read_only,
         }
-        if self.duration_ms is not None:
+        if self.duration_ms is not None and abs(self.duration_ms) < INT_MAX:
             line["duration_ms"] = round(self.duration_ms)
         if context:
             line["context"] = {key: _plain(value) for key, value in context.items()}
