@@ -103,7 +103,7 @@ interpreters.run_string(two, "run.event('of two'); run.finish(); whence.flush()"
 
 
 def test_a_stalled_disk_holds_the_other_threads_up_once():
-    """After a write that took long, the Python half, which lets them run, has its turn for a while."""
+    """After a write that took long, the Python half, which lets them run, has a while to itself."""
     out, into = os.pipe()
     fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096)
     pid = os.fork()

@@ -149,17 +149,20 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
     items: Any = given if type(given) is list else _items(given)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     for item in items:
         kind: Any = type(item)  # pyright: ignore[reportUnknownVariableType]
-        if kind is dict and len(item) == 2:  # noqa: PLR2004 - a name and a reason: what most callers give
-            name, reason = item.get("name"), item.get("reason_rejected")
-            if type(name) is str and type(reason) is str and name != chosen:
-                made.append(item)  # it has the form of an Option already
+        try:
+            if kind is dict and len(item) == 2:  # noqa: PLR2004 - a name and a reason: what most callers give
+                name, reason = item.get("name"), item.get("reason_rejected")
+                if type(name) is str and type(reason) is str and name != chosen:
+                    made.append(item)  # it has the form of an Option already
+                    continue
+            fields = None if kind is str else _find_mapping(item)
+            if fields is not None:
+                made.append(_option(fields, chosen, put))
                 continue
-        fields = None if kind is str else _find_mapping(item)
-        if fields is not None:
-            made.append(_option(fields, chosen, put))
-        else:
-            name = item if kind is str else _text(item)
-            made.append(Option(name, chosen=name == chosen))
+        except Exception:  # noqa: BLE001 - a key that is no text may not want to be compared
+            kind = None
+        name = item if kind is str else _text(item)
+        made.append(Option(name, chosen=name == chosen))
     return made
 
 
@@ -207,14 +210,14 @@ def factors(given: Sequence[Any] | Mapping[str, Any], put: Put) -> list[dict[str
     made: list[dict[str, Any]] = []
     for item in items:
         kind: Any = type(item)  # pyright: ignore[reportUnknownVariableType]
-        if kind is dict and item.get("normalized_value") is None and _is_plain(item):
+        if kind is dict and _is_plain(item) and item.get("normalized_value") is None:
             made.append(item)
             continue
         fields = _find_mapping(item)
         factor = mapping({"name": _text(item)} if fields is None else fields, put)
         normal, weight = _number(factor.get("normalized_value")), _number(factor.get("weight"))
         if normal is not None and weight is not None and factor.get("contribution") is None:
-            factor = {**factor, "contribution": normal * weight}
+            factor = {**factor, "contribution": _number(normal * weight)}
         made.append(factor)
     return made
 
@@ -405,8 +408,10 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
     pop = fields.pop
     given, got = pop("input", None), pop("output", None)
     problem, status, tool_type = pop("error", None), pop("status", None), pop("tool_type", None)
-    duration_ns = pop("duration_ns", None)
-    if type(duration_ns) is not int:
+    duration_ns = fields.get("duration_ns")
+    if type(duration_ns) is int and INT_MIN <= duration_ns <= INT_MAX:
+        del fields["duration_ns"]
+    else:
         duration_ns = _nanoseconds(fields, "duration")
     made: dict[str, Any] = {}
     if fields:

@@ -56,11 +56,11 @@ def _is_plain(value: Any, depth: int) -> bool:  # noqa: C901, PLR0911, PLR0912 -
     if kind is float:
         return value - value == 0  # false for NaN and infinities
     if kind is dict:
-        if MARK in value or not depth:
-            return False
         for key in value:
             if type(key) is not str:
                 return False
+        if MARK in value or not depth:  # last: keys that are no text may not want to be compared
+            return False
         items = value.values()
     elif kind is list and depth:
         items = value
