@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
-from whence import _clock, _ids
+from whence import _clock, _ids, _interrupts
 from whence.capture import emit, guard, state, values
 from whence.record import usage
 from whence.record.decision import Option
@@ -96,7 +96,8 @@ def _items(given: Any) -> list[Any]:
         return [given]
     try:
         return list(given)
-    except Exception:  # noqa: BLE001 - iterating a user's object runs the user's code
+    except Exception as error:  # noqa: BLE001 - iterating a user's object runs the user's code
+        _interrupts.pass_on(error)
         return [given]
 
 
@@ -116,7 +117,8 @@ def id_of(thing: Any) -> str:
         return thing
     try:
         return _text(getattr(thing, "id", thing))
-    except Exception:  # noqa: BLE001 - asking a user's object for anything runs the user's code
+    except Exception as error:  # noqa: BLE001 - asking a user's object for anything runs the user's code
+        _interrupts.pass_on(error)
         return _text(thing)
 
 
@@ -126,7 +128,8 @@ def _find_mapping(value: Any) -> dict[Any, Any] | None:
         return cast("dict[Any, Any]", value)
     try:
         return dict(cast("Mapping[Any, Any]", value)) if isinstance(value, Mapping) else None
-    except Exception:  # noqa: BLE001 - as in `id_of`
+    except Exception as error:  # noqa: BLE001 - as in `id_of`
+        _interrupts.pass_on(error)
         return None
 
 
@@ -159,7 +162,8 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
             if fields is not None:
                 made.append(_option(fields, chosen, put))
                 continue
-        except Exception:  # noqa: BLE001 - a key that is no text may not want to be compared
+        except Exception as error:  # noqa: BLE001 - a key that is no text may not want to be compared
+            _interrupts.pass_on(error)
             kind = None
         name = item if kind is str else _text(item)
         made.append(Option(name, chosen=name == chosen))
@@ -197,7 +201,8 @@ def truth(value: Any) -> bool:
     """Return `value` as a boolean; False for what will not be one."""
     try:
         return bool(value)
-    except Exception:  # noqa: BLE001 - as in `id_of`; an array, too, has no one truth
+    except Exception as error:  # noqa: BLE001 - as in `id_of`; an array, too, has no one truth
+        _interrupts.pass_on(error)
         return False
 
 
@@ -277,7 +282,8 @@ def error(exception: BaseException) -> dict[str, Any]:
         stack = "".join(traceback.format_exception(exception, limit=-20, chain=True))[
             -MAX_STACK_CHARS:
         ]
-    except Exception:  # noqa: BLE001 - the user's __str__ may do anything
+    except Exception as error:  # noqa: BLE001 - the user's __str__ may do anything
+        _interrupts.pass_on(error)
         stack = "the stack could not be formatted"
     kind = type(exception)
     name = (
