@@ -443,6 +443,96 @@ def test_a_text_field_that_is_no_unicode_keeps_a_preview_and_the_whole(recorded)
     assert whole["options"][1]["reason_rejected"] == "c" * 50_000
 
 
+class Key:
+    """Found where a text is looked for, and not to be compared with it."""
+
+    def __init__(self, name):
+        self._hash = hash(name)
+
+    def __hash__(self):
+        return self._hash
+
+    def __eq__(self, other):
+        raise ValueError
+
+
+@pytest.mark.parametrize("name", ["$whence", "name", "normalized_value", "reason_rejected"])
+def test_a_key_that_will_not_be_compared_loses_nothing(recorded, name):
+    """A mapping may be keyed by any object, wherever a mapping may stand."""
+    with whence.run("r") as run:
+        run.event("opens the segment")
+        run.decide("d", {Key(name): 1}, inputs={Key(name): 1})
+        run.decide("d", "a", options=["a", {Key(name): 1, "x": 2}], factors=[{Key(name): 1}])
+        run.event("m", data={Key(name): 1})
+
+    assert whence.flush().lost == 0
+    decisions = recorded.rows("decisions")
+    assert len(decisions) == 2
+    assert [option.get("chosen", False) for option in decisions[1].options] == [True, False]
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_span_that_was_never_entered_harms_nothing(capsys):
+    """It belongs to no run; each of its verbs loses a record, and it is said."""
+    verbs = {
+        "decide": ("d", "a"),
+        "factor": ("f", 1),
+        "source": ("file", "a.txt"),
+        "score": ("s", 1),
+        "output": ("o",),
+        "event": ("m",),
+        "tag": ("t",),
+        "flag": ("odd",),
+        "tool_call": ("t",),
+        "transformation": ("t",),
+        "record_generation": (),
+    }
+    with whence.run("r") as run:
+        run.event("opens the segment")
+        span = whence.span("s")
+        for name, arguments in verbs.items():
+            getattr(span, name)(*arguments)
+
+    assert whence.flush().lost == len(verbs)
+    assert "a record was lost" in capsys.readouterr().err
+
+
+def test_a_reference_that_is_no_text_is_kept_as_text(recorded):
+    """A factor's decision may be the object that stands for it."""
+    with whence.run("r") as run:
+        run.factor("f", 1, decision=5)
+        run.factor("f", 1, decision=object())
+        run.factor("f", 1, decision=run)
+
+    five, other, own = (row.decision for row in recorded.rows("factors"))
+    assert five == "5"
+    assert other.startswith("<object object")
+    assert own == run.id
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(7_000_000, 7), (7e6, 7), ("7e6", 7), (2**70, None), (float("inf"), None)],
+)
+def test_a_duration_is_a_number_of_64_bits_or_none(recorded, given, kept):
+    """What no column can hold is not kept."""
+    with whence.run("r") as run:
+        run.tool_call("t", duration_ns=given)
+
+    assert recorded.one("tool_calls").duration_ms == kept
+
+
+def test_a_contribution_is_a_number_that_json_readers_hold(recorded):
+    """A product may be infinite or longer than 64 bits when neither of its terms is."""
+    huge = {"normalized_value": 1e300, "weight": 1e300}
+    with whence.run("r") as run:
+        run.decide("d", "a", factors=[huge, {"normalized_value": 2**40, "weight": 2**40}])
+
+    factors = recorded.one("decisions").factors
+    assert [factor.get("contribution") for factor in factors] == [None, float(2**80)]
+    assert str(2**80).encode() not in recorded.bytes_of_log()
+
+
 def test_a_value_of_100_megabytes_goes_to_a_blob(recorded):
     """The line stays short."""
     with whence.run("r") as run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 
 import pytest
@@ -252,6 +253,34 @@ def test_what_is_redacted_is_in_no_file(recorded, takes_path):
     stage = next(span for span in recorded.rows("spans") if span.kind == "stage")
     assert {row.stage for row in recorded.rows("decisions")} == {stage.name} == {"stage [key]"}
     assert {row.span for row in recorded.rows("decisions")} == {stage.id}
+
+
+class RecordsWhenAskedFor:
+    """Stands for another thread: records when `configure` asks for what it takes."""
+
+    def __init__(self, run):
+        self.run = run
+
+    @property
+    def __signature__(self):
+        self.run.event("while it is configured")
+        return inspect.Signature()
+
+    def __call__(self, _text):
+        return "redacted"
+
+
+def test_what_is_recorded_while_redaction_is_switched_on_does_not_keep_it_off(recorded):
+    """A record may come at any moment of `configure`, from another thread or a signal handler."""
+    with whence.run("r") as run:
+        run.event("before")
+        whence.configure(recorded.home.root, redact=RecordsWhenAskedFor(run))
+        run.event(SECRET)
+        run.decide(SECRET, SECRET)
+
+    assert SECRET.encode() not in recorded.bytes_of_all_files()
+    messages = sorted(row.message for row in recorded.rows("events"))
+    assert messages == ["before", "redacted", "while it is configured"]
 
 
 def test_a_redaction_that_fails_lets_nothing_through(recorded, capsys):

@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
-from whence import _clock, _ids
+from whence import _clock, _ids, _interrupts
 from whence.capture import emit, guard, state, values
-from whence.record import usage
 from whence.record.decision import Option
 from whence.record.generation import Generation, ToolCall, Transformation
 from whence.record.run import Update
@@ -96,7 +95,8 @@ def _items(given: Any) -> list[Any]:
         return [given]
     try:
         return list(given)
-    except Exception:  # noqa: BLE001 - iterating a user's object runs the user's code
+    except Exception as error:  # noqa: BLE001 - iterating a user's object runs the user's code
+        _interrupts.pass_on(error)
         return [given]
 
 
@@ -116,7 +116,8 @@ def id_of(thing: Any) -> str:
         return thing
     try:
         return _text(getattr(thing, "id", thing))
-    except Exception:  # noqa: BLE001 - asking a user's object for anything runs the user's code
+    except Exception as error:  # noqa: BLE001 - asking a user's object for anything runs the user's code
+        _interrupts.pass_on(error)
         return _text(thing)
 
 
@@ -126,7 +127,8 @@ def _find_mapping(value: Any) -> dict[Any, Any] | None:
         return cast("dict[Any, Any]", value)
     try:
         return dict(cast("Mapping[Any, Any]", value)) if isinstance(value, Mapping) else None
-    except Exception:  # noqa: BLE001 - as in `id_of`
+    except Exception as error:  # noqa: BLE001 - as in `id_of`
+        _interrupts.pass_on(error)
         return None
 
 
@@ -149,17 +151,21 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
     items: Any = given if type(given) is list else _items(given)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     for item in items:
         kind: Any = type(item)  # pyright: ignore[reportUnknownVariableType]
-        if kind is dict and len(item) == 2:  # noqa: PLR2004 - a name and a reason: what most callers give
-            name, reason = item.get("name"), item.get("reason_rejected")
-            if type(name) is str and type(reason) is str and name != chosen:
-                made.append(item)  # it has the form of an Option already
+        try:
+            if kind is dict and len(item) == 2:  # noqa: PLR2004 - a name and a reason: what most callers give
+                name, reason = item.get("name"), item.get("reason_rejected")
+                if type(name) is str and type(reason) is str and name != chosen:
+                    made.append(item)  # it has the form of an Option already
+                    continue
+            fields = None if kind is str else _find_mapping(item)
+            if fields is not None:
+                made.append(_option(fields, chosen, put))
                 continue
-        fields = None if kind is str else _find_mapping(item)
-        if fields is not None:
-            made.append(_option(fields, chosen, put))
-        else:
-            name = item if kind is str else _text(item)
-            made.append(Option(name, chosen=name == chosen))
+        except Exception as error:  # noqa: BLE001 - a key that is no text may not want to be compared
+            _interrupts.pass_on(error)
+            kind = None
+        name = item if kind is str else _text(item)
+        made.append(Option(name, chosen=name == chosen))
     return made
 
 
@@ -194,7 +200,8 @@ def truth(value: Any) -> bool:
     """Return `value` as a boolean; False for what will not be one."""
     try:
         return bool(value)
-    except Exception:  # noqa: BLE001 - as in `id_of`; an array, too, has no one truth
+    except Exception as error:  # noqa: BLE001 - as in `id_of`; an array, too, has no one truth
+        _interrupts.pass_on(error)
         return False
 
 
@@ -207,14 +214,14 @@ def factors(given: Sequence[Any] | Mapping[str, Any], put: Put) -> list[dict[str
     made: list[dict[str, Any]] = []
     for item in items:
         kind: Any = type(item)  # pyright: ignore[reportUnknownVariableType]
-        if kind is dict and item.get("normalized_value") is None and _is_plain(item):
+        if kind is dict and _is_plain(item) and item.get("normalized_value") is None:
             made.append(item)
             continue
         fields = _find_mapping(item)
         factor = mapping({"name": _text(item)} if fields is None else fields, put)
         normal, weight = _number(factor.get("normalized_value")), _number(factor.get("weight"))
         if normal is not None and weight is not None and factor.get("contribution") is None:
-            factor = {**factor, "contribution": normal * weight}
+            factor = {**factor, "contribution": _number(normal * weight)}
         made.append(factor)
     return made
 
@@ -274,7 +281,8 @@ def error(exception: BaseException) -> dict[str, Any]:
         stack = "".join(traceback.format_exception(exception, limit=-20, chain=True))[
             -MAX_STACK_CHARS:
         ]
-    except Exception:  # noqa: BLE001 - the user's __str__ may do anything
+    except Exception as error:  # noqa: BLE001 - the user's __str__ may do anything
+        _interrupts.pass_on(error)
         stack = "the stack could not be formatted"
     kind = type(exception)
     name = (
@@ -318,6 +326,8 @@ def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:  # noqa: C901,
             others[key] = value
     usage_stated = made.pop("usage_stated", None)
     if usage_stated is not None:
+        from whence.record import usage  # noqa: PLC0415 - importing whence has to be quick
+
         made["usage"] = usage.from_stated(usage_stated, made.get("provider"))
     if made.get("cost_usd") is not None:
         made.setdefault("cost_source", "declared")
@@ -405,8 +415,10 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
     pop = fields.pop
     given, got = pop("input", None), pop("output", None)
     problem, status, tool_type = pop("error", None), pop("status", None), pop("tool_type", None)
-    duration_ns = pop("duration_ns", None)
-    if type(duration_ns) is not int:
+    duration_ns = fields.get("duration_ns")
+    if type(duration_ns) is int and INT_MIN <= duration_ns <= INT_MAX:
+        del fields["duration_ns"]
+    else:
         duration_ns = _nanoseconds(fields, "duration")
     made: dict[str, Any] = {}
     if fields:

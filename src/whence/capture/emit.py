@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import msgspec
 
-from whence import _clock
+from whence import _clock, _interrupts
 from whence.capture import guard, state, values
 from whence.errors import LinkError
 from whence.log import blobs, lines
 from whence.log.resend import VALUE_BYTES, Fragment, Seen
-from whence.log.writer import REFUSED, TOO_LONG, Writer, split_place
+from whence.log.writer import REFUSED, UNFIT, Writer, split_place
 from whence.record import codec
 from whence.record.base import FORMAT_VERSION, Record
 
@@ -41,7 +41,7 @@ R = TypeVar("R")
 def never_raises(verb: Callable[P, R]) -> Callable[P, R]:
     """Return the verb so that failures of ours end here.
 
-    A `LinkError`, which answers a wrong call, passes.
+    A `LinkError`, which answers a wrong call, passes; so does what a signal handler raised.
     """
 
     @functools.wraps(verb)
@@ -117,12 +117,8 @@ def write_plain(scope: Verbs, how: Shape, now_ns: int, *values: Any) -> Any:
 def write(scope: Verbs, how: Shape, line: Any, now_ns: int) -> None:
     """Write a record of a scope; the user's values in it are clean already."""
     writer = _current.quick
-    if writer is not None:
-        try:
-            if writer.write(line, now_ns, scope.run_id) != TOO_LONG:
-                return
-        except _UNENCODABLE:
-            pass  # the careful path finds out which field it is
+    if writer is not None and writer.write(line, now_ns, scope.run_id) != UNFIT:
+        return
     emit(_record(scope, how, _own_fields(line), now_ns), now_ns)
 
 
@@ -154,17 +150,19 @@ def envelope(run: bytes, span_id: str, stage: bytes) -> msgspec.Raw:
 def emit(record: Record, now_ns: int) -> None:
     """Write a record whose user values are clean already."""
     current = _current
+    body = None
+    if not current.careful:
+        try:
+            body = _encode(record)
+        except _UNENCODABLE as error:  # the careful path finds out which field it is
+            _interrupts.pass_on(error)
+    if body is None or len(body) > _INLINE_BYTES:
+        _emit_carefully(record, now_ns)
+        return
     try:
-        body = _encode(record)
-        if len(body) <= _INLINE_BYTES and not current.careful:
-            (current.writer or current.open_writer()).append(body, now_ns, record.run)
-            return
-    except _UNENCODABLE:
-        body = b""  # the careful path finds out which field it is
+        (current.writer or current.open_writer()).append(body, now_ns, record.run)
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
         failed(error, record.run)
-        return
-    _emit_carefully(record, now_ns)
 
 
 def _emit_carefully(record: Record, now_ns: int) -> None:
@@ -231,11 +229,8 @@ def _write_shared(  # noqa: PLR0917 - private, and called in one place
     serial = seen.serial if refers else 0
     run = scope.run_id
     line = how.line(v=how.head, run=scope.envelope, **fields, **written)
-    try:
-        place = writer.write(line, now_ns, run, serial)
-    except _UNENCODABLE:
-        place = TOO_LONG  # the careful path finds out which field it is
-    if place == TOO_LONG:
+    place = writer.write(line, now_ns, run, serial)
+    if place == UNFIT:  # the careful path finds out which field it is
         record = _record(scope, how, fields | written, now_ns)
         raw = frozenset(name for name, value in written.items() if type(value) is not str)
         place = writer.append(_carefully(record, raw), now_ns, run, serial)
@@ -273,7 +268,8 @@ def _value_text(value: Any) -> bytes:
     """Return a clean value as JSON, shrunk to blobs where it is long."""
     try:
         text = codec.encode_json(value)
-    except _UNENCODABLE:
+    except _UNENCODABLE as error:
+        _interrupts.pass_on(error)
         text = codec.encode_json(values.settle(value, state.store_blob))
     if len(text) > blobs.INLINE_BYTES:
         text = codec.encode_json(values.shrink(value, state.store_blob))
@@ -281,7 +277,12 @@ def _value_text(value: Any) -> bytes:
 
 
 def failed(error: Exception, run: str) -> None:
-    """Count a record of `run` that a failure of ours kept from being written."""
+    """Count a record of `run` that a failure of ours kept from being written.
+
+    Raises:
+        Exception: It is no failure, but what a signal handler of the program's raised.
+    """
+    _interrupts.pass_on(error)
     # The message of an error may hold what was to be redacted.
     described = guard.describe(error) if _current.redact is None else type(error).__name__
     why = f"whence failed to record: {described}"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 
+from whence import _interrupts
+
 _told: set[str] = set()
 _TELL_AT_MOST = 20
 
@@ -21,7 +23,8 @@ def tell_once(key: str, sentence: str) -> None:
         return
     try:
         stream.write(f"whence: {sentence}\n")
-    except Exception:  # noqa: BLE001 - closed, broken, or the user's own stream
+    except Exception as error:  # noqa: BLE001 - closed, broken, or the user's own stream
+        _interrupts.pass_on(error)
         return  # the loss is still counted and told by the gap record
 
 
@@ -32,6 +35,7 @@ def describe(error: BaseException) -> str:
     """
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - the user's __str__ may do anything
+    except Exception as failure:  # noqa: BLE001 - the user's __str__ may do anything
+        _interrupts.pass_on(failure)
         text = "its message cannot be shown"
     return f"{type(error).__name__}: {text}"[:300].replace("\n", " ")

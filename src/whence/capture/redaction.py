@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from whence import _interrupts
 from whence.capture import guard, values
 from whence.capture.state import HELD, Redact, current, store_blob
 from whence.record import codec
@@ -101,6 +102,7 @@ def _redacted_text(text: str, path: str) -> str:
     try:
         redacted = redact(text, path) if current.redact_takes_path else redact(text)
     except Exception as error:  # noqa: BLE001 - the user's function; its failure must not let the text through
+        _interrupts.pass_on(error)
         guard.tell_once(
             "redact", f"the redact function failed, so texts are withheld: {type(error).__name__}"
         )

@@ -178,8 +178,13 @@ class Run(Scope):
 
     def __enter__(self) -> Self:
         self._outer = _scope()
-        _make_current(self)
-        return self.start()
+        try:
+            self.start()
+            _make_current(self)
+        except BaseException:  # an interrupt: nobody will leave what was not entered
+            _make_current(self._outer)
+            raise
+        return self
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -257,14 +262,18 @@ class Span(Scope):
         return self.run_id
 
     def __enter__(self) -> Span | NoOp:
-        outer = _scope()
-        if outer is None:
-            self._implicit_run = open_run(self.name, None)
-            outer = self._implicit_run.__enter__()
-        if not outer.recording:
-            return NOOP
-        self._open(cast("Scope", outer))
-        _make_current(self)
+        before = outer = _scope()
+        try:
+            if outer is None:
+                self._implicit_run = open_run(self.name, None)
+                outer = self._implicit_run.__enter__()
+            if not outer.recording:
+                return NOOP
+            self._open(cast("Scope", outer))
+            _make_current(self)
+        except BaseException:  # an interrupt: nobody will leave what was not entered
+            _make_current(before)
+            raise
         return self
 
     async def __aenter__(self) -> Span | NoOp:

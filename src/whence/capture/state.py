@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import msgspec
 
-from whence import _ids, config
+from whence import _ids, _interrupts, config
 from whence.capture import guard
 from whence.errors import ConfigError
 from whence.log import blobs, lines
@@ -135,6 +135,7 @@ def store_blob(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[s
             writer.home, content, encoding, preview=preview, sync=writer.durability != "process"
         )
     except OSError as error:
+        _interrupts.pass_on(error)
         why = f"{error.strerror or error} while storing a value of {len(content)} bytes"
         writer.count_loss("", why)
         return {MARK: "withheld", "why": why, "size_bytes": len(content), "preview": preview}
@@ -191,21 +192,24 @@ def configure(
         from whence import _registry  # noqa: PLC0415 - importing whence has to be quick
 
         mirror = _registry.load("mirror").open_mirror(otel, guard.tell_once)
-    if current.writer is not None:
-        current.writer.close()
-        guard_losses()
-    if current.mirror is not None:
-        current.mirror.stop()
-    current.mirror = mirror
-    current.writer = current.quick = current.put = None
-    current.settings = settings
-    current.enabled = settings.enabled
-    current.projects = dict(projects or {})
-    current.redact = redact
-    current.redact_takes_path = redact is not None and _takes_path(redact)
-    current.capture_content = capture_content
-    current.sample_ratio = sample_ratio
-    current.careful = redact is not None or not capture_content
+    redact_takes_path = redact is not None and _takes_path(redact)
+    with current.opening:  # else a thread that records now could open a writer that redacts nothing
+        writer, mirrored = current.writer, current.mirror
+        current.mirror = mirror
+        current.settings = settings
+        current.enabled = settings.enabled
+        current.projects = dict(projects or {})
+        current.redact = redact
+        current.redact_takes_path = redact_takes_path
+        current.capture_content = capture_content
+        current.sample_ratio = sample_ratio
+        current.careful = redact is not None or not capture_content
+        current.writer = current.quick = current.put = None
+    if writer is not None:
+        writer.close()
+        guard_losses(writer)
+    if mirrored is not None:
+        mirrored.stop()
 
 
 def flush(timeout: float | None = None) -> FlushReport:
@@ -227,10 +231,9 @@ def flush(timeout: float | None = None) -> FlushReport:
     return FlushReport(writer.written, writer.lost, why, unmirrored)
 
 
-def guard_losses() -> None:
+def guard_losses(writer: Writer) -> None:
     """Say on standard error that records were lost, if any were since it was said last."""
-    writer = current.writer
-    if writer is not None and writer.lost:
+    if writer.lost:
         guard.tell_once(
             f"lost {writer.home.root}",
             f"{writer.lost} records could not be kept: {writer.last_reason}. See `whence doctor`.",
@@ -262,7 +265,7 @@ def _at_exit() -> None:
     if writer is None:
         return
     writer.close()
-    guard_losses()
+    guard_losses(writer)
     if current.mirror is not None:
         current.mirror.stop()
     if writer.serial > 1 and (current.settings is None or current.settings.compact_at_exit):

@@ -19,6 +19,7 @@ from uuid import UUID
 
 import msgspec
 
+from whence import _interrupts
 from whence.capture import guard
 from whence.log import blobs
 from whence.log.blobs import Put, line_text
@@ -42,6 +43,7 @@ def text(value: Any) -> str:
             return str.__str__(value.value)
         return str.__str__(str(value))
     except Exception as error:  # noqa: BLE001 - the user's __str__ may do anything
+        _interrupts.pass_on(error)
         return f"<{type(value).__name__}: {guard.describe(error)}>"
 
 
@@ -55,7 +57,8 @@ def number(value: Any) -> float | int | None:
         return value
     try:
         converted = float(value)
-    except Exception:  # noqa: BLE001 - the user's __float__ may do anything
+    except Exception as error:  # noqa: BLE001 - the user's __float__ may do anything
+        _interrupts.pass_on(error)
         return None
     return converted if codec.is_finite_number(converted) else None
 
@@ -106,9 +109,11 @@ def _snapshot(value: Any, put: Put, depth: int, above: set[int]) -> Any:
     above.add(id(value))
     try:
         return _scalar(value, put, depth, above)
-    except RecursionError:
+    except RecursionError as error:
+        _interrupts.pass_on(error)
         return {MARK: "deep", "repr": f"<{type(value).__name__}: the stack ran out>"}
     except Exception as error:  # noqa: BLE001 - asking a user's object for anything runs the user's code
+        _interrupts.pass_on(error)
         return _object(value, guard.describe(error))
     finally:
         above.discard(id(value))
@@ -179,6 +184,7 @@ def _object(value: Any, problem: str | None) -> dict[str, Any]:
     try:
         shown = repr(value)[:MAX_REPR_CHARS]
     except Exception as error:  # noqa: BLE001 - the user's __repr__ may do anything
+        _interrupts.pass_on(error)
         shown = f"<{kind.__name__}: {guard.describe(error)}>"
     marker = {
         MARK: "object",

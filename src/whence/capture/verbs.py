@@ -90,27 +90,28 @@ class Verbs:
         Returns:
             The decision's id.
         """
-        now = _wall()
-        put = _current.put
-        if put is not None:
-            made = put(
-                _DECISION_TEMPLATE,
-                self.envelope,
-                now,
-                name,
-                what,
-                why,
-                confidence,
-                options,
-                factors,
-                inputs,
-                made_by,
-                decision_point,
-            )
-            if made is not None:
-                return made
-        record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
+        record_id = ""
         try:
+            now = _wall()
+            put = _current.put
+            if put is not None:
+                made = put(
+                    _DECISION_TEMPLATE,
+                    self.envelope,
+                    now,
+                    name,
+                    what,
+                    why,
+                    confidence,
+                    options,
+                    factors,
+                    inputs,
+                    made_by,
+                    decision_point,
+                )
+                if made is not None:
+                    return made
+            record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
             line = _DecisionLine(
                 v=_DECISION_HEAD,
                 run=self.envelope,
@@ -179,7 +180,7 @@ class Verbs:
             weight=weighed,
             contribution=_number(given),
             reasoning=_text(reasoning),
-            decision=decision,
+            decision=None if decision is None else details.id_of(decision),
         )
         _write(self, _FACTOR, line, now)
         return record_id

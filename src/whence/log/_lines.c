@@ -22,14 +22,21 @@
 #define MAX_FIELDS 16
 #define MAX_DEPTH 100         /* whence.capture.values.MAX_DEPTH */
 #define SLOW_WRITE_NS 8000000 /* two ticks of the coarse clock */
+#define STALLED_WRITE_NS 100000000
 #define SLOW_FOR_NS 100000000LL
 #define LONGEST_NUMBER 32
 #define ID_LENGTH 16
 #define MARK "$whence"
 #define MARK_LENGTH 7
 
-static PyObject *ids;         /* the namespace of whence._ids */
-static PyObject *next_number; /* the name of its counter */
+/* What an interpreter's own copy of the module knows. */
+typedef struct {
+    PyObject *ids;         /* the namespace of whence._ids */
+    PyObject *next_number; /* the name of its counter */
+    PyTypeObject *template_type;
+} State;
+
+static struct PyModuleDef definition;
 
 /* A line under construction. Every function that adds to it answers 0, or -1 where it declines. */
 typedef struct {
@@ -105,6 +112,14 @@ put_quoted(Out *out, const char *text, Py_ssize_t length)
     return put_byte(out, '"');
 }
 
+/* Whether an object is a text as everybody makes them. Before 3.12 an old interface makes others,
+   which may have to be finished before anything is asked of them. */
+static inline int
+is_text(PyObject *value)
+{
+    return PyUnicode_CheckExact(value) && PyUnicode_IS_COMPACT(value);
+}
+
 static int
 put_text(Out *out, PyObject *text)
 {
@@ -178,6 +193,12 @@ put_number(Out *out, PyObject *value)
     return PyLong_CheckExact(value) ? put_long(out, value) : -1;
 }
 
+static int
+put_named_number(Out *out, const char *name, PyObject *value)
+{
+    return put_bytes(out, name, (Py_ssize_t)strlen(name)) < 0 ? -1 : put_number(out, value);
+}
+
 static int put_value(Out *out, PyObject *value, int depth);
 
 static int
@@ -192,7 +213,7 @@ is_mark(PyObject *key)
 static inline int
 is_plain_key(PyObject *key)
 {
-    return PyUnicode_CheckExact(key) && !is_mark(key);
+    return is_text(key) && !is_mark(key);
 }
 
 static int
@@ -230,7 +251,7 @@ put_list(Out *out, PyObject *list, int depth)
 static int
 put_value(Out *out, PyObject *value, int depth)
 {
-    if (PyUnicode_CheckExact(value))
+    if (is_text(value))
         return put_text(out, value);
     if (value == Py_None)
         return put_bytes(out, "null", 4);
@@ -256,7 +277,7 @@ put_texts(Out *out, PyObject *texts)
     count = PyList_GET_SIZE(texts);
     for (index = 0; index < count; index++) {
         PyObject *text = PyList_GET_ITEM(texts, index);
-        if (!PyUnicode_CheckExact(text) || (index && put_byte(out, ',') < 0)
+        if (!is_text(text) || (index && put_byte(out, ',') < 0)
             || put_text(out, text) < 0)
             return -1;
     }
@@ -290,12 +311,12 @@ put_option(Out *out, PyObject *option, PyObject *chosen)
     PyObject *key, *value, *name = NULL;
     Py_ssize_t place = 0;
     while (PyDict_Next(option, &place, &key, &value)) {
-        if (!PyUnicode_CheckExact(key))
+        if (!is_text(key))
             return -1;
         if (name == NULL && is_key(key, "name"))
             name = value;
     }
-    if (name == NULL || !PyUnicode_CheckExact(name) || put_name(out, name, chosen) < 0)
+    if (name == NULL || !is_text(name) || put_name(out, name, chosen) < 0)
         return -1;
     place = 0;
     while (PyDict_Next(option, &place, &key, &value)) {
@@ -305,14 +326,14 @@ put_option(Out *out, PyObject *option, PyObject *chosen)
         else if (is_key(key, "reason_rejected")) {
             if (absent)
                 result = 0;
-            else if (PyUnicode_CheckExact(value)
+            else if (is_text(value)
                      && put_bytes(out, ",\"reason_rejected\":", 19) == 0)
                 result = put_text(out, value);
         }
         else if (is_key(key, "probability"))
-            result = absent ? 0 : put_bytes(out, ",\"probability\":", 15) | put_number(out, value);
+            result = absent ? 0 : put_named_number(out, ",\"probability\":", value);
         else if (is_key(key, "score"))
-            result = absent ? 0 : put_bytes(out, ",\"score\":", 9) | put_number(out, value);
+            result = absent ? 0 : put_named_number(out, ",\"score\":", value);
         if (result < 0)
             return -1;
     }
@@ -322,7 +343,7 @@ put_option(Out *out, PyObject *option, PyObject *chosen)
 static int
 put_options(Out *out, PyObject *options, PyObject *what)
 {
-    PyObject *chosen = PyUnicode_CheckExact(what) ? what : NULL;
+    PyObject *chosen = is_text(what) ? what : NULL;
     if (chosen == NULL && what != Py_None && !PyDict_CheckExact(what) && !PyList_CheckExact(what))
         return -1; /* a number or the like may be the name of an option */
     if (put_byte(out, '[') < 0)
@@ -333,7 +354,7 @@ put_options(Out *out, PyObject *options, PyObject *what)
             PyObject *option = PyList_GET_ITEM(options, index);
             if (index && put_byte(out, ',') < 0)
                 return -1;
-            if (PyUnicode_CheckExact(option)) {
+            if (is_text(option)) {
                 if (put_name(out, option, chosen) < 0 || put_byte(out, '}') < 0)
                     return -1;
             }
@@ -345,12 +366,11 @@ put_options(Out *out, PyObject *options, PyObject *what)
         PyObject *name, *probability;
         Py_ssize_t place = 0, index = 0;
         while (PyDict_Next(options, &place, &name, &probability)) {
-            if (!PyUnicode_CheckExact(name) || (index++ && put_byte(out, ',') < 0)
+            if (!is_text(name) || (index++ && put_byte(out, ',') < 0)
                 || put_name(out, name, chosen) < 0)
                 return -1;
             if (probability != Py_None
-                && (put_bytes(out, ",\"probability\":", 15) < 0
-                    || put_number(out, probability) < 0))
+                && put_named_number(out, ",\"probability\":", probability) < 0)
                 return -1;
             if (put_byte(out, '}') < 0)
                 return -1;
@@ -375,7 +395,7 @@ put_factors(Out *out, PyObject *factors)
         if (!PyDict_CheckExact(factor))
             return -1;
         while (PyDict_Next(factor, &place, &key, &value)) {
-            if (!PyUnicode_CheckExact(key)
+            if (!is_text(key)
                 || (value != Py_None
                     && PyUnicode_CompareWithASCIIString(key, "normalized_value") == 0))
                 return -1;
@@ -474,13 +494,13 @@ put_field(Out *out, const Field *field, PyObject *value, PyObject *what)
 {
     if (value == field->absent)
         return 0;
-    if (field->form == TEXT && field->absent != NULL && PyUnicode_CheckExact(value)
-        && PyUnicode_CheckExact(field->absent) && PyUnicode_Compare(value, field->absent) == 0)
+    if (field->form == TEXT && field->absent != NULL && is_text(value)
+        && is_text(field->absent) && PyUnicode_Compare(value, field->absent) == 0)
         return 0;
     if (put_bytes(out, PyBytes_AS_STRING(field->key), PyBytes_GET_SIZE(field->key)) < 0)
         return -1;
     switch (field->form) {
-    case TEXT: return PyUnicode_CheckExact(value) ? put_text(out, value) : -1;
+    case TEXT: return is_text(value) ? put_text(out, value) : -1;
     case NUMBER: return put_number(out, value);
     case INTEGER: return PyLong_CheckExact(value) ? put_long(out, value) : -1;
     case BOOLEAN: return PyBool_Check(value) ? put_boolean(out, value) : -1;
@@ -507,12 +527,12 @@ static PyType_Spec template_spec = {
     .slots = template_slots,
 };
 
-static PyTypeObject *template_type;
-
 /* What a writer knows of the segment it appends to. The members are the Python half's, see
    whence.log.writer.Writer; this half reads them, and moves `_size` and `_seq`. */
 typedef struct {
     PyObject_HEAD
+    PyObject *module; /* keeps the state */
+    const State *state;
     PyObject *second;
     char *buffer;
     long long second_ns, turn_after_ns, size, full_at, seq, slow_until_ns;
@@ -540,9 +560,15 @@ linefile_init(LineFile *self, PyObject *args, PyObject *kwargs)
 {
     Py_ssize_t line_bytes;
     char *buffer;
+    PyObject *module;
     static char *names[] = {"line_bytes", NULL};
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n", names, &line_bytes))
         return -1;
+    module = PyType_GetModuleByDef(Py_TYPE(self), &definition);
+    if (module == NULL)
+        return -1;
+    Py_XSETREF(self->module, Py_NewRef(module));
+    self->state = PyModule_GetState(module);
     buffer = PyMem_Realloc(self->buffer, (size_t)line_bytes);
     if (buffer == NULL) {
         PyErr_NoMemory();
@@ -559,6 +585,7 @@ static void
 linefile_dealloc(LineFile *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    Py_CLEAR(self->module);
     Py_CLEAR(self->second);
     PyMem_Free(self->buffer);
     type->tp_free((PyObject *)self);
@@ -589,12 +616,15 @@ set_hex(char *digits, unsigned long long number)
 
    Returns 0 if there is none to be had; an id never is. */
 static unsigned long long
-draw_id(void)
+draw_id(const State *state)
 {
-    PyObject *counter = PyDict_GetItemWithError(ids, next_number), *number = NULL;
+    PyObject *counter = PyDict_GetItemWithError(state->ids, state->next_number), *number = NULL;
     unsigned long long value = 0;
-    if (counter != NULL)
+    if (counter != NULL) {
+        Py_INCREF(counter); /* a renewal replaces it */
         number = PyObject_CallNoArgs(counter);
+        Py_DECREF(counter);
+    }
     if (number != NULL) {
         value = PyLong_AsUnsignedLongLong(number);
         Py_DECREF(number);
@@ -612,7 +642,7 @@ put_start(Out *out, LineFile *self, Template *template, const Py_buffer *envelop
 {
     char digits[10];
     int place;
-    if (self->second == NULL || !PyUnicode_IS_COMPACT_ASCII(self->second)
+    if (self->second == NULL || !is_text(self->second) || !PyUnicode_IS_COMPACT_ASCII(self->second)
         || put_bytes(out, PyBytes_AS_STRING(template->head), PyBytes_GET_SIZE(template->head)) < 0
         || put_integer(out, self->seq + 1) < 0 || put_bytes(out, ",\"ts\":\"", 7) < 0
         || put_bytes(out, (const char *)PyUnicode_1BYTE_DATA(self->second),
@@ -659,20 +689,21 @@ make_line(LineFile *self, Template *template, const Py_buffer *envelope, long lo
 
 /* Writes the line.
 
-   One slow write may be a thread that lost its core; two in a row are a disk that makes its writers
-   wait.
+   One slow write may be a thread that lost its core; two in a row, or one that took very long, are a
+   disk that makes its writers wait. It is tried again after a while that is long beside the wait, so
+   that other threads lose a tenth of their time at most.
 
    Returns 0 if all of it is in the file, -1 if nothing is. */
 static int
 write_line(LineFile *self, Py_ssize_t length)
 {
-    long long began_ns = coarse_ns(), ended_ns;
+    long long began_ns = coarse_ns(), took_ns;
     ssize_t written = write(self->fd, self->buffer, (size_t)length);
     char is_slow;
-    ended_ns = coarse_ns();
-    is_slow = ended_ns - began_ns >= SLOW_WRITE_NS;
-    if (is_slow && self->was_slow)
-        self->slow_until_ns = ended_ns + SLOW_FOR_NS;
+    took_ns = coarse_ns() - began_ns;
+    is_slow = took_ns >= SLOW_WRITE_NS;
+    if ((is_slow && self->was_slow) || took_ns >= STALLED_WRITE_NS)
+        self->slow_until_ns = began_ns + took_ns + SLOW_FOR_NS + 10 * took_ns;
     self->was_slow = is_slow;
     if (written == length) {
         self->size += length;
@@ -684,16 +715,26 @@ write_line(LineFile *self, Py_ssize_t length)
     return -1;
 }
 
+/* Whether a record of that time can be appended without anything else to be done. */
+static int
+is_ready(const LineFile *self, long long now_ns)
+{
+    long long nanos = now_ns - self->second_ns;
+    if (self->busy || self->unsettled || nanos < 0 || nanos >= self->turn_after_ns
+        || self->size >= self->full_at || self->fd < 0 || self->buffer == NULL)
+        return 0;
+    return self->slow_until_ns == 0 || coarse_ns() >= self->slow_until_ns;
+}
+
 static PyObject *
 linefile_put(LineFile *self, PyObject *const *args, Py_ssize_t count)
 {
     Template *template;
     Py_buffer envelope;
     PyObject *made;
-    Py_ssize_t length;
-    long long now_ns, nanos;
+    long long now_ns;
     char id[ID_LENGTH] = "";
-    if (count < 3 || !Py_IS_TYPE(args[0], template_type)) {
+    if (count < 3 || self->state == NULL || !Py_IS_TYPE(args[0], self->state->template_type)) {
         PyErr_SetString(PyExc_TypeError, "put takes a Template, an envelope, a time and values");
         return NULL;
     }
@@ -701,32 +742,30 @@ linefile_put(LineFile *self, PyObject *const *args, Py_ssize_t count)
     now_ns = PyLong_AsLongLong(args[2]);
     if (now_ns == -1 && PyErr_Occurred())
         return NULL;
-    nanos = now_ns - self->second_ns;
-    if (self->busy || self->unsettled || nanos < 0 || nanos >= self->turn_after_ns
-        || self->size >= self->full_at || self->fd < 0 || self->buffer == NULL)
-        Py_RETURN_NONE;
-    if (self->slow_until_ns && coarse_ns() < self->slow_until_ns)
-        Py_RETURN_NONE;
-    made = Py_NewRef(Py_True);
     if (template->has_id) {
-        unsigned long long number = draw_id();
+        unsigned long long number = draw_id(self->state);
         set_hex(id, number);
-        Py_SETREF(made, number ? PyUnicode_FromStringAndSize(id, ID_LENGTH) : NULL);
-        if (made == NULL) {
-            PyErr_Clear();
-            Py_RETURN_NONE;
-        }
+        made = number ? PyUnicode_FromStringAndSize(id, ID_LENGTH) : Py_NewRef(Py_None);
     }
+    else
+        made = Py_NewRef(Py_True);
+    if (made == NULL)
+        return PyErr_Clear(), Py_NewRef(Py_None);
     if (PyObject_GetBuffer(args[1], &envelope, PyBUF_SIMPLE) < 0) {
         Py_DECREF(made);
         return NULL;
     }
-    length = make_line(self, template, &envelope, nanos, args + 3, count - 3, id);
-    PyBuffer_Release(&envelope);
-    if (length < 0 || write_line(self, length) < 0) {
-        Py_DECREF(made);
-        Py_RETURN_NONE;
+    /* From here to the end of the write no other code runs, whatever the ids and the envelope are:
+       so that what is seen of the segment is so. */
+    if (made != Py_None) {
+        Py_ssize_t length = -1;
+        if (is_ready(self, now_ns))
+            length = make_line(self, template, &envelope, now_ns - self->second_ns, args + 3,
+                               count - 3, id);
+        if (length < 0 || write_line(self, length) < 0)
+            Py_SETREF(made, Py_NewRef(Py_None));
     }
+    PyBuffer_Release(&envelope);
     return made;
 }
 
@@ -753,35 +792,69 @@ static PyType_Spec linefile_spec = {
     .slots = linefile_slots,
 };
 
-static struct PyModuleDef module = {
+static int
+module_exec(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    PyObject *linefile, *source = PyImport_ImportModule("whence._ids");
+    int result;
+    if (source == NULL)
+        return -1;
+    state->ids = Py_NewRef(PyModule_GetDict(source));
+    Py_DECREF(source);
+    state->next_number = PyUnicode_InternFromString("next_number");
+    if (state->next_number == NULL)
+        return -1;
+    state->template_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &template_spec, NULL);
+    if (state->template_type == NULL || PyModule_AddType(module, state->template_type) < 0)
+        return -1;
+    linefile = PyType_FromModuleAndSpec(module, &linefile_spec, NULL);
+    if (linefile == NULL)
+        return -1;
+    result = PyModule_AddType(module, (PyTypeObject *)linefile);
+    Py_DECREF(linefile);
+    return result;
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *state = PyModule_GetState(module);
+    Py_VISIT(state->ids);
+    Py_VISIT(state->template_type);
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    State *state = PyModule_GetState(module);
+    Py_CLEAR(state->ids);
+    Py_CLEAR(state->next_number);
+    Py_CLEAR(state->template_type);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "whence.log._lines",
     .m_doc = "Makes a record's line and writes it, in one call.",
-    .m_size = -1,
+    .m_size = sizeof(State),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_free = module_free,
 };
 
 PyMODINIT_FUNC
 PyInit__lines(void)
 {
-    PyObject *made = PyModule_Create(&module), *linefile = NULL, *source;
-    if (made == NULL)
-        return NULL;
-    source = PyImport_ImportModule("whence._ids");
-    if (source == NULL)
-        goto failed;
-    Py_XSETREF(ids, Py_NewRef(PyModule_GetDict(source)));
-    Py_DECREF(source);
-    next_number = PyUnicode_InternFromString("next_number");
-    template_type = (PyTypeObject *)PyType_FromSpec(&template_spec);
-    linefile = PyType_FromSpec(&linefile_spec);
-    if (next_number == NULL || template_type == NULL || linefile == NULL
-        || PyModule_AddObjectRef(made, "Template", (PyObject *)template_type) < 0
-        || PyModule_AddObjectRef(made, "LineFile", linefile) < 0)
-        goto failed;
-    Py_DECREF(linefile);
-    return made;
-failed:
-    Py_XDECREF(linefile);
-    Py_DECREF(made);
-    return NULL;
+    return PyModuleDef_Init(&definition);
 }

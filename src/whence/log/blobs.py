@@ -67,7 +67,7 @@ def put(
         try:
             _write(beside, content, sync=sync)
             beside.rename(path)
-        except OSError:
+        except BaseException:  # an interrupt, too, leaves nothing behind
             beside.unlink(missing_ok=True)
             raise
     marker: dict[str, Any] = {

@@ -82,9 +82,16 @@ def create(home: Home, name: SegmentName, *, sync: bool = False) -> int:
     Raises:
         OSError: The disk is full, files run out, or the folder cannot be written.
     """
-    home.hot.mkdir(parents=True, exist_ok=True)
+    try:
+        return _create(home, name, sync=sync)
+    except FileNotFoundError:  # the first segment of the home or day, or somebody deleted a folder
+        home.hot.mkdir(parents=True, exist_ok=True)
+        name.path_in(home).parent.mkdir(parents=True, exist_ok=True)
+    return _create(home, name, sync=sync)
+
+
+def _create(home: Home, name: SegmentName, *, sync: bool) -> int:
     path, marker = name.path_in(home), home.hot / name.marker
-    path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
     unnamed = path.with_suffix(".new")
     fd = -1

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from whence import _clock, _ids
+from whence import _clock, _ids, _interrupts
 from whence.log import blobs, lines
 from whence.record import codec
 from whence.record.event import Gap
@@ -46,11 +46,12 @@ NOT_WRITTEN = -1
 """The record was lost, or waits behind the write that it interrupted."""
 REFUSED = -2
 """The record refers into a segment that the writer has left: it has to be encoded again."""
-TOO_LONG = -3
-"""The record holds values that have to go to blobs first."""
+UNFIT = -3
+"""The record holds values that have to go to blobs first, or that JSON cannot hold."""
 _LINE_BYTES = blobs.INLINE_BYTES + 1024
 _NEWLINE = 10
 _encode_into = msgspec.json.Encoder().encode_into
+_UNENCODABLE = (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError)
 
 
 def split_place(place: int) -> tuple[int, int]:
@@ -152,7 +153,7 @@ class Writer(lines.LineFile):
         """What its segments are called, before their number."""
         return self._name
 
-    def append(self, body: bytes, now_ns: int, run: str, serial: int = 0) -> int:
+    def append(self, body: bytes, now_ns: int, run: str, serial: int = 0) -> int:  # noqa: C901 - an interrupt may strike in any call, so there is none that can be spared
         """Write one record and return its place for `split_place`, or `NOT_WRITTEN`, or `REFUSED`.
 
         Args:
@@ -192,16 +193,17 @@ class Writer(lines.LineFile):
                 self._seq += 1
                 if self._unsettled:
                     self._settle()
-            except OSError as error:
-                try:
-                    self._lose(run, error)
-                finally:  # an interrupt here must not leave the writer busy for good
-                    self._busy = False
-                return NOT_WRITTEN
-            except BaseException:
+            except BaseException as error:
                 # An interrupt may have struck between the write and the count of it: the segment's
                 # end is not known any more.
+                full_at = self._full_at
+                if begun:
+                    self._full_at = -1  # before any call: another interrupt may strike in each
                 try:
+                    if isinstance(error, OSError) and not _interrupts.is_from_signal(error):
+                        self._full_at = full_at
+                        self._lose(run, error)
+                        return NOT_WRITTEN
                     if begun:
                         self._abandon()
                 finally:
@@ -210,7 +212,7 @@ class Writer(lines.LineFile):
             self._busy = False
             return self._place | offset
 
-    def write(self, line: Line, now_ns: int, run: str, serial: int = 0) -> int:
+    def write(self, line: Line, now_ns: int, run: str, serial: int = 0) -> int:  # noqa: C901 - as `append`
         """Number, encode and write one record; what `append` is for records encoded already.
 
         What most records are, and a third faster: the encoder writes into one buffer, which is what
@@ -223,12 +225,8 @@ class Writer(lines.LineFile):
             serial: Number of the segment the record refers into; 0 if it refers to nothing.
 
         Returns:
-            What `append` does; `TOO_LONG` if nothing was written because values have to go to blobs
-            first.
-
-        Raises:
-            UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError: JSON cannot
-                hold it; nothing was written.
+            What `append` does; `UNFIT` if nothing was written because values have to go to blobs
+            first, or JSON cannot hold them.
         """
         with self._lock:
             # A finalizer or signal handler may record while this very thread is writing.
@@ -247,12 +245,17 @@ class Writer(lines.LineFile):
                 line.seq = number = self._seq + 1
                 line.ts = "%s%09dZ" % (self._second, nanos)  # noqa: UP031 - faster than an f-string
                 buffer = self._buffer
-                _encode_into(line, buffer)
+                try:
+                    _encode_into(line, buffer)
+                except _UNENCODABLE as error:
+                    _interrupts.pass_on(error)
+                    self._busy = False
+                    return UNFIT
                 length = len(buffer) + 1
                 if length > _LINE_BYTES:
                     del buffer[:]
                     self._busy = False
-                    return TOO_LONG
+                    return UNFIT
                 buffer.append(_NEWLINE)
                 begun = True
                 count = _write(self._fd, buffer)
@@ -262,14 +265,15 @@ class Writer(lines.LineFile):
                 self._seq = number
                 if self._unsettled:
                     self._settle()
-            except OSError as error:
+            except BaseException as error:
+                full_at = self._full_at
+                if begun:
+                    self._full_at = -1  # before any call: another interrupt may strike in each
                 try:
-                    self._lose(run, error)
-                finally:  # an interrupt here must not leave the writer busy for good
-                    self._busy = False
-                return NOT_WRITTEN
-            except BaseException:
-                try:
+                    if isinstance(error, OSError) and not _interrupts.is_from_signal(error):
+                        self._full_at = full_at
+                        self._lose(run, error)
+                        return NOT_WRITTEN
                     if begun:
                         self._abandon()
                 finally:
@@ -283,9 +287,13 @@ class Writer(lines.LineFile):
         if serial:
             return REFUSED
         line.ts = _clock.format_ns(now_ns)
-        text = codec.encode_json(line)
+        try:
+            text = codec.encode_json(line)
+        except _UNENCODABLE as error:
+            _interrupts.pass_on(error)
+            return UNFIT
         if len(text) >= _LINE_BYTES:
-            return TOO_LONG
+            return UNFIT
         self._late.append((b"{" + text[len(b'{"v":1,') :], run))
         self._unsettled = True
         return NOT_WRITTEN
@@ -342,6 +350,7 @@ class Writer(lines.LineFile):
             try:
                 self._write_line(body)
             except OSError as error:
+                _interrupts.pass_on(error)
                 self._lose(run, error)
         if self._syncs:
             self._note_unsynced()
@@ -355,10 +364,10 @@ class Writer(lines.LineFile):
                 self._finish_short_write(line, count)
             self._size += len(line)
             self._seq += 1
-        except OSError:
-            raise
-        except BaseException:  # an interrupt, as in `append`
-            self._abandon()
+        except BaseException as error:  # as in `append`
+            full_at, self._full_at = self._full_at, -1
+            if isinstance(error, OSError) and not _interrupts.is_from_signal(error):
+                self._full_at = full_at
             raise
 
     def _finish_short_write(self, line: bytes | bytearray, count: int) -> None:
@@ -477,6 +486,7 @@ class Writer(lines.LineFile):
         try:
             os.fdatasync(self._fd)
         except OSError as error:
+            _interrupts.pass_on(error)
             reason = (
                 f"{error.strerror}: records may not have reached the disk before a power failure"
             )
@@ -502,6 +512,7 @@ class Writer(lines.LineFile):
                 if self._late:
                     self._settle()
             except OSError as error:
+                _interrupts.pass_on(error)
                 self.last_reason = f"{error.strerror or error} while writing to {self.home.log}"
             finally:
                 self._busy = False

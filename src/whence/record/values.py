@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard, cast
 
+from whence import _interrupts
+
 MARK = "$whence"
 
 INT_MIN = -(2**63)
@@ -51,7 +53,8 @@ def is_plain(value: Any) -> bool:
         return True
     try:
         return _is_plain(value, MAX_DEPTH)
-    except (RecursionError, RuntimeError):
+    except (RecursionError, RuntimeError) as error:
+        _interrupts.pass_on(error)
         return False  # the stack is nearly used up, or another thread changes the value
 
 
@@ -64,11 +67,11 @@ def _is_plain(value: Any, depth: int) -> bool:  # noqa: C901, PLR0911, PLR0912 -
     if kind is float:
         return value - value == 0  # false for NaN and infinities
     if kind is dict:
-        if MARK in value or not depth:
-            return False
         for key in value:
             if type(key) is not str:
                 return False
+        if MARK in value or not depth:  # last: keys that are no text may not want to be compared
+            return False
         items = value.values()
     elif kind is list and depth:
         items = value
