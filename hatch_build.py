@@ -50,7 +50,7 @@ class LinesHook(BuildHookInterface):  # pyright: ignore[reportMissingTypeArgumen
         from setuptools.command.build_ext import build_ext  # noqa: PLC0415
 
         source = os.path.relpath(Path(self.root, SOURCE))
-        module = Extension(MODULE, [source], extra_compile_args=["-O3", "-g0"])
+        module = Extension(MODULE, [source], extra_compile_args=["-O3", "-g0"], libraries=["m"])
         command = build_ext(Distribution({"ext_modules": [module]}))
         command.build_lib, command.build_temp = str(folder / "lib"), str(folder / "temp")
         command.ensure_finalized()

@@ -413,7 +413,7 @@ class Span(Scope):
         try:
             status = attributes.get("status")
             if status is not None:
-                self._user_status = _text(status)
+                self._user_status = status if type(status) is str else _text(status)
             self._write_tool(attributes, None)
         except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
             emit.failed(error, self.run_id)
