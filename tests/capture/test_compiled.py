@@ -12,7 +12,6 @@ import struct
 import sys
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -441,9 +440,8 @@ def test_where_nothing_is_compiled_every_record_is_declined():
         lines._lines = compiled
 
 
-@pytest.mark.usefixtures("recorded")
 @given(
-    st.lists(
+    numbers=st.lists(
         st.floats(allow_nan=False, allow_infinity=False)
         | st.builds(round, st.floats(-1e10, 1e10), st.integers(0, 8)).map(float)
         | st.sampled_from([0.1 + 0.2, 999_999_999.999_999, 1e9, -1e9, -0.000_001, -0.5, -0.0]),
@@ -451,16 +449,10 @@ def test_where_nothing_is_compiled_every_record_is_declined():
     )
 )
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_numbers_read_back_as_they_were(numbers):
+def test_numbers_read_back_as_they_were(recorded, numbers):
     """The same 64 bits, however few digits a number has."""
     with whence.run("numbers") as run:
-        run.event("opens the segment")
-        writer = current.writer
-        assert writer.put(
-            verbs._EVENT.template, run.envelope, _now(writer), "m", "info", {"n": numbers}
-        )
-        path = Path(os.readlink(f"/proc/self/fd/{writer._fd}"))
-    line = next(line for line in reversed(path.read_bytes().splitlines()) if b'"n":' in line)
-    assert [struct.pack("d", n) for n in json.loads(line)["data"]["n"]] == [
+        (line,) = lines_of(recorded, lambda: run.event("m", numbers=numbers))
+    assert [struct.pack("d", n) for n in line["data"]["numbers"]] == [
         struct.pack("d", n) for n in numbers
     ]
