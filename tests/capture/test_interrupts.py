@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import pytest
 
 import whence
-from whence.capture import guard
+from whence import _clock
+from whence.capture import guard, verbs
 from whence.capture.context import current_scope
 from whence.capture.state import current
 from whence.log import segment
@@ -36,7 +37,11 @@ class Timer:
         self._rng = random.Random(5)  # noqa: S311 - no secret
         self.raised = 0
 
-    def __call__(self, _signal, _frame):
+    def __call__(self, _signal, frame):
+        if (
+            "/hypothesis/" in frame.f_code.co_filename
+        ):  # its hook of the collector, where it is lost
+            return
         self.raised += 1
         raise self._kind
 
@@ -137,6 +142,26 @@ def test_an_alarm_in_a_value_of_the_program_is_not_taken_for_its_failure(recorde
 
     assert whence.flush().lost == 0
     assert recorded.one("decisions").what["repr"] == "shown"
+
+
+def test_an_interrupt_at_the_turn_of_a_second_leaves_no_wrong_time(recorded, monkeypatch):
+    """The text of the second and its number change together or not at all."""
+    now_ns = _clock.wall_ns() // 1_000_000_000 * 1_000_000_000
+    monkeypatch.setattr(verbs, "_wall", lambda: now_ns)
+    with whence.run("r") as run:
+        run.event("before")
+        now_ns += 5_000_000_007
+
+        def interrupted(_unix_ns):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_clock, "format_ns", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run.event("interrupted")
+        run.event("after")
+
+    assert [row.ts_ns for row in recorded.rows("events")][1:] == [now_ns]
 
 
 def test_what_was_not_entered_is_not_current(recorded):

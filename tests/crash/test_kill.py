@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHORT, LONG = 12, 300
+THREADS = 3
 
 WRITER = (
     harness.ACKNOWLEDGE
     + """
-import sys, uuid, whence
+import sys, threading, uuid, whence
 from whence.capture.state import current
 from whence.log.home import Home
 from whence.log.writer import Writer
@@ -42,22 +43,31 @@ whence.configure(home)
 current.write_with(
     Writer(Home(Path(home)), rotate_bytes=int(rotate_bytes), durability=durability)
 )
-me = uuid.uuid4().hex
-history = []
-with whence.run(me) as run:
-    acknowledge(f"run {run.id}")
-    number = 0
-    while True:
-        number += 1
-        run.event(f"{me} {number}")
-        acknowledge(f"event {me} {number}")
-        with whence.tool("t", input=number) as tool:
-            tool.set(output=f"{me} {number}")
-        acknowledge(f"tool {me} {number}")
-        history.append({"role": "user", "content": f"{me} {number} " + "x" * 600})
-        output = "y" * (40_000 if number % 50 == 0 else 10)
-        record = run.record_generation(messages=history[-20:], output=output)
-        acknowledge(f"generation {record} {number}")
+
+def work():
+    me = uuid.uuid4().hex
+    history = []
+    with whence.run(me) as run:
+        acknowledge(f"run {run.id}")
+        number = 0
+        while True:
+            number += 1
+            run.event(f"{me} {number}")
+            acknowledge(f"event {me} {number}")
+            with whence.tool("t", input=number) as tool:
+                tool.set(output=f"{me} {number}")
+            acknowledge(f"tool {me} {number}")
+            history.append({"role": "user", "content": f"{me} {number} " + "x" * 600})
+            output = "y" * (40_000 if number % 50 == 0 else 10)
+            record = run.record_generation(messages=history[-20:], output=output)
+            acknowledge(f"generation {record} {number}")
+"""
+    + f"""
+threads = [threading.Thread(target=work) for _ in range({THREADS})]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
 """
 )
 
@@ -116,10 +126,10 @@ def check(home: Home, victims: list, store: Store | None = None) -> int:
                 messages = generations[record].messages
                 assert len(messages) == min(20, int(number))
                 assert messages[-1]["content"].split(" ")[1] == number
-    # Phantoms: each process can have written at most what it was just doing when it was killed.
+    # Phantoms: each thread can have written at most what it was just doing when it was killed.
     for table, kind in (("events", "event"), ("tool_calls", "tool"), ("generations", "generation")):
         said = sum(line.startswith(kind + " ") for victim in victims for line in victim.said)
-        assert said <= len(rows[table]) <= said + len(victims)
+        assert said <= len(rows[table]) <= said + THREADS * len(victims)
     assert not any(segment.is_live(path) for path in paths(home))
     assert rows["gaps"] == []
     return acknowledged

@@ -11,11 +11,13 @@ import time
 import pytest
 from logs import RUN, gaps, messages, paths, records, write
 
+from whence import _clock
 from whence.log.home import Home
 from whence.log.reader import Problem, iter_records
 from whence.log.writer import Writer
 
 TMPFS_BYTES = 1 << 20
+HOUR_NS = 3_600_000_000_000
 MOUNT, UMOUNT = shutil.which("mount"), shutil.which("umount")
 
 
@@ -167,6 +169,68 @@ def test_a_home_that_cannot_be_made_costs_the_records_only(tmp_path):
 
     assert_exact(writer, place, 11)
     assert gaps(place)[0].since is not None
+
+
+def test_a_clock_that_is_set_back_does_not_prolong_the_wait(tmp_path):
+    """A disk that failed is tried again soon, whatever the clock says meanwhile."""
+    blocker = tmp_path / "blocked"
+    blocker.write_text("in the way")
+    place = Home(blocker / "home")
+    writer = Writer(place)
+    assert write(writer, "lost") < 0
+    blocker.unlink()
+    assert write(writer, "kept", now_ns=_clock.wall_ns() - HOUR_NS) >= 0
+    writer.close()
+
+    assert_exact(writer, place, 2)
+
+
+def test_a_home_that_is_deleted_is_noticed_though_the_clock_is_set_back(home):
+    """The writer looks once a second of any clock."""
+    place = Home(home)
+    writer = Writer(place)
+    now_ns = _clock.wall_ns()
+    write(writer, "deleted", now_ns=now_ns)
+    shutil.rmtree(home)
+    assert write(writer, "kept", now_ns=now_ns - HOUR_NS) >= 0
+    writer.close()
+
+    assert messages(place) == ["kept"]
+    assert_exact(writer, place, 2)
+
+
+def test_a_descriptor_that_the_program_closed_costs_one_record(home):
+    """Daemons close all descriptors they find; the next record finds another segment."""
+    place = Home(home)
+    writer = Writer(place)
+    write(writer, "before")
+    os.close(writer._fd)
+    assert write(writer, "lost") < 0
+    assert write(writer, "after") >= 0
+    writer.close()
+
+    assert messages(place) == ["before", "after"]
+    assert_exact(writer, place, 3)
+
+
+def test_a_descriptor_that_became_another_file_is_left_alone(home, tmp_path):
+    """Within a second no line goes to the program's own file any more, and those are counted."""
+    place = Home(home)
+    writer = Writer(place)
+    now_ns = _clock.wall_ns()
+    write(writer, "before", now_ns=now_ns)
+    with (tmp_path / "theirs").open("wb", buffering=0) as theirs:
+        number = writer._fd
+        os.dup2(theirs.fileno(), number)
+        write(writer, "in the wrong file", now_ns=now_ns)
+        size = os.fstat(number).st_size
+        write(writer, "after", now_ns=now_ns + 1_000_000_000)
+        writer.close()
+        assert os.fstat(number).st_size == size
+        os.close(number)
+
+    assert messages(place) == ["before", "after"]
+    assert_exact(writer, place, 3)
 
 
 def test_a_read_only_disk_costs_the_records_only(small_disk):

@@ -90,6 +90,7 @@ class Writer(lines.LineFile):
         "_cause",
         "_closed",
         "_day_end_ns",
+        "_file",
         "_gaps",
         "_late",
         "_lock",
@@ -132,6 +133,7 @@ class Writer(lines.LineFile):
         self._place = 0  # of the segment's first byte
         self._full_at = -1  # no segment: the first record opens one
         self._seq = 0
+        self._file = (0, 0)  # device and inode of the segment
         self._gaps = 0
         self._written_before = 0
         self._day_end_ns = 0
@@ -177,7 +179,7 @@ class Writer(lines.LineFile):
             begun = False
             try:
                 offset = self._size
-                if offset >= self._full_at or now_ns >= self._look_at_ns:
+                if offset >= self._full_at or not 0 < self._look_at_ns - now_ns <= LOOK_NS:
                     self._prepare(now_ns)
                     offset = self._size
                 if serial and serial != self.serial:
@@ -304,12 +306,12 @@ class Writer(lines.LineFile):
         Returns:
             The nanoseconds of the second.
         """
-        if self._size >= self._full_at or now_ns >= self._look_at_ns:
+        if self._size >= self._full_at or not 0 < self._look_at_ns - now_ns <= LOOK_NS:
             self._prepare(now_ns)
         nanos = now_ns % _SECOND_NS
         if now_ns - nanos != self._second_ns:
-            self._second_ns = now_ns - nanos
-            self._second = _clock.format_ns(now_ns)[:20]
+            text = _clock.format_ns(now_ns)[:20]
+            self._second_ns, self._second = now_ns - nanos, text  # an interrupt parts calls only
             _ids.renew(now_ns)
         self._turn_after_ns = min(_SECOND_NS, self._look_at_ns - self._second_ns)
         return nanos
@@ -331,17 +333,38 @@ class Writer(lines.LineFile):
     def _notice_deletion(self) -> None:
         """Count what a segment held that was deleted while it was written.
 
-        Bytes go to it, but nobody will read them.
+        Bytes go to it, but nobody will read them. Where the program has closed the descriptor, as
+        daemons close all, its number may stand for another file by now, which is not ours to close.
         """
-        if self._fd < 0 or os.fstat(self._fd).st_nlink:
+        if self._fd < 0:
             return
-        count = self._seq - self._gaps
-        self._abandon()
-        self._written_before -= count
-        self._unsynced = 0
-        self.count_loss(
-            "", f"their segment in {self.home.log} was deleted while it was written", count
-        )
+        try:
+            found = os.fstat(self._fd)
+        except OSError as error:
+            _interrupts.pass_on(error)
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._file:
+            count = self._seq - self._count_lines()
+            self._forget_segment()
+            why = f"the program closed the file of their segment in {self.home.log}"
+        elif not found.st_nlink:
+            count = self._seq - self._gaps
+            self._abandon()
+            self._unsynced = 0
+            why = f"their segment in {self.home.log} was deleted while it was written"
+        else:
+            return
+        if count:
+            self._written_before -= count
+            self.count_loss("", why, count)
+
+    def _count_lines(self) -> int:
+        """Return how many lines the segment holds under its name."""
+        from whence.log import segment  # noqa: PLC0415 - loaded already, by `__init__`
+
+        day = segment.today(self._day_end_ns - 1)
+        path = segment.SegmentName(day, self._name, self.serial).path_in(self.home)
+        return path.read_bytes().count(b"\n") if path.exists() else 0
 
     def _settle(self) -> None:
         """Write what was recorded during the last write; note that the segment is unsynced."""
@@ -386,7 +409,7 @@ class Writer(lines.LineFile):
             raise
 
     def _rotate(self, now_ns: int) -> None:
-        if self._fd < 0 and now_ns < self._retry_at_ns:
+        if self._fd < 0 and 0 < self._retry_at_ns - now_ns <= RETRY_NS:  # the clock may be set back
             raise OSError(0, self._cause)
         from whence.log import segment  # noqa: PLC0415 - loaded already, by `__init__`
 
@@ -396,6 +419,8 @@ class Writer(lines.LineFile):
         self._fd = segment.create(
             self.home, segment.SegmentName(day, self._name, self.serial), sync=self._syncs
         )
+        found = os.fstat(self._fd)
+        self._file = (found.st_dev, found.st_ino)
         self._size, self._full_at = 0, self._rotate_bytes
         self._place = self.serial << _OFFSET_BITS
         self._day_end_ns = (now_ns // _DAY_NS + 1) * _DAY_NS
