@@ -186,6 +186,54 @@ def test_a_conversation_that_every_call_resends_is_stored_once(home, tmp_path):
     assert size < 4 * len(json.dumps(history))
 
 
+MESSAGES = [
+    {"role": "user", "content": "short"},
+    {"role": "user", "content": "long " * 300},
+    {"role": "assistant", "content": "longer " * 400},
+    {"role": "user", "content": "ü" * 40_000},
+    {"role": "tool", "content": b"\x00 bytes"},
+    {"role": "tool", "content": "half \ud800 a pair"},
+    "a text of some length " * 20,
+    2**70,
+]
+
+
+@settings(max_examples=40)
+@given(calls=st.lists(st.lists(st.sampled_from(range(len(MESSAGES))), max_size=12), max_size=12))
+def test_conversations_of_any_shape_come_back(calls, tmp_path_factory):
+    """Grown, cut, branched, repeated and alternating: each call has the messages it was given."""
+    records = [
+        Generation(ts=TS, run=RUN, id=f"{n + 1:016x}", messages=[MESSAGES[m] for m in sent])
+        for n, sent in enumerate(calls)
+    ]
+    with held(tmp_path_factory.mktemp("sent") / "home", *records) as store:
+        rows = {row.id: row.messages for row in store.generations(limit=None)} if calls else {}
+
+    for record in records:
+        back = rows[record.id]
+        assert len(back) == len(record.messages)
+        for got, sent in zip(back, record.messages, strict=True):
+            if sent is MESSAGES[4]:
+                assert got["content"]["encoding"] == "bytes"
+            else:
+                assert got == sent
+
+
+def test_a_long_session_takes_as_much_as_it_says(home):
+    """A thousand calls that resend everything before them take little more than the last one."""
+    history = [{"role": "user", "content": f"{n} {'x' * 100}"} for n in range(2_000)]
+    records = [
+        Generation(ts=TS, run=RUN, id=f"{n + 1:016x}", messages=history[: 2 * n + 1])
+        for n in range(1_000)
+    ]
+    with held(home, *records) as store:
+        last = store.generations(f'id = "{1_000:016x}"').items[0]
+    size = sum(path.stat().st_size for path in home.rglob("*.jsonl"))
+
+    assert last.messages == history[:-1]
+    assert size < 4 * len(json.dumps(history))
+
+
 def test_typed_fields_of_any_length_and_alphabet_are_kept(home):
     """Names and reasons that no line can hold leave a beginning, and come back whole."""
     long, broken = "n" * 100_000, "half \ud800 a pair"

@@ -21,6 +21,7 @@ from whence.errors import StoreError
 from whence.ingest import ledger, segments
 from whence.ingest.importer import import_paths
 from whence.ingest.sink import Sink
+from whence.log import segment
 from whence.log.home import Home
 from whence.record.event import Event
 from whence.record.run import RunStarted
@@ -30,6 +31,50 @@ IMPORT = """
 import sys
 from whence.ingest.importer import import_paths
 import_paths(sys.argv[1], sys.argv[2:])
+"""
+FORK = """
+import os, sys, threading
+from pathlib import Path
+from whence.errors import StoreError
+from whence.ingest.sink import Sink
+from whence.log.home import Home
+from whence.record.event import Event
+
+home, ts = Home(Path(sys.argv[1])), "2026-01-01T00:00:00.000000000Z"
+begun = threading.Event()
+
+def event(number):
+    return Event(ts=ts, run="a" * 32, id=f"{number:016x}", message="m")
+
+def work(sink):
+    with sink.batch():
+        sink.take(event(2))
+        begun.set()
+        waiting.wait(0.3)
+        sink.take(event(3))
+
+waiting = threading.Event()
+with Sink(home) as sink:
+    thread = threading.Thread(target=work, args=(sink,))
+    thread.start()
+    begun.wait()
+    child = os.fork()
+    if child:
+        thread.join()
+        with sink.batch():
+            sink.take(event(4))
+            child_in_batch = os.fork()
+    else:
+        try:
+            with sink.batch():
+                sink.take(event(5))
+        except StoreError as error:
+            print(error)
+if not child:
+    with Sink(home) as own, own.batch():
+        own.take(event(6))
+elif child_in_batch:
+    assert os.waitpid(child, 0)[1] == 0 and os.waitpid(child_in_batch, 0)[1] == 0
 """
 
 
@@ -274,3 +319,20 @@ def test_an_import_is_archived_like_anything_else(home, many):
 
     assert contents(home) == before
     assert import_paths(home, [many]).already_there == first.new
+
+
+def test_a_forked_child_leaves_its_parents_import_alone(home):
+    """Forked while a thread imports, or within a batch: each record is there once, by its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, str(home)], capture_output=True, text=True, check=True
+    )
+    with whence.open(home) as store:
+        ids = sorted(int(row.id, 16) for row in store.events(limit=None))
+
+    assert ids == [2, 3, 4, 6]
+    assert "forked" in done.stdout
+    assert not any(
+        segment.is_live(name.path_in(Home(home))) for name in segments.iter_imported(Home(home))
+    )
+    with Sink(Home(home)) as sink, sink.batch():
+        assert sink.run("a" * 32).keys == {f"{number:016x}" for number in ids}

@@ -18,6 +18,8 @@ The rules that make an import honest and repeatable:
    start and end of a run or span needs an `id`: it tells on a second import that it is there.
 2. Values are handed over as they are: the sink puts into JSON what JSON cannot hold, and long or
    binary values into blobs. Text of any content is fine, as are `bytes`, NaN and deep nesting.
+   What was handed over is not changed afterwards. A conversation that every call resends is cheap
+   where its messages are the same objects each time.
 3. A number nobody stated is None. Usage goes through `usage.of_stated`, which keeps the source's
    own words beside the buckets. What a source states about a run as a whole (`cost_usd`) goes
    into the attribute `declared` of the run, where the report finds it.

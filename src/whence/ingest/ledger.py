@@ -46,6 +46,8 @@ CREATE INDEX IF NOT EXISTS notes_run ON notes (run);
 _NEW_SEGMENT = "INSERT OR IGNORE INTO segments (name, covered, open) VALUES (?, 0, 1)"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Any]).decode
+_inherited: list[sqlite3.Connection] = []
+"""Connections of the parent process: kept, for to close one would be to close the parent's."""
 
 
 def path_of(home: Home) -> Path:
@@ -69,6 +71,7 @@ class Ledger:
         self._own = 0
         self._own_name: str = ""
         self._looked_ns = 0
+        self._is_ours = True
         self._db = self._opened()
 
     def _opened(self) -> sqlite3.Connection:
@@ -266,8 +269,15 @@ class Ledger:
             if run_id not in latest:
                 self._held -= len(self._shapes.pop(run_id).keys) + 1
 
+    def disown(self) -> None:
+        """Give the file up in a forked child, in which SQLite must not touch it any more."""
+        _inherited.append(self._db)
+        self._is_ours = False
+
     def close(self) -> None:
         """Close the file."""
+        if not self._is_ours:
+            return
         if self._db.in_transaction:
             self.roll_back()
         self._db.close()

@@ -161,3 +161,11 @@ class Segments:
         self.name = None
         self._pieces.clear()
         self.size = self._written = self._seq = self._count = 0
+
+    def disown(self) -> None:
+        """Give the segment up in a forked child: what is gathered is the parent's to write.
+
+        The child's copy of the file is closed, or the segment would count as being written for as
+        long as the child lives. The parent's copy, and its lock, stay.
+        """
+        self.close()

@@ -9,6 +9,9 @@ conversation that every call carries whole) is written once a segment, as captur
 from __future__ import annotations
 
 import operator
+import os
+import threading
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -16,6 +19,7 @@ import msgspec
 
 from whence.errors import StoreError
 from whence.ingest import keys, values
+from whence.ingest.conversations import Conversations
 from whence.ingest.ledger import Ledger
 from whence.ingest.segments import Segments
 from whence.ingest.shape import Note, Shape, note_of
@@ -23,7 +27,7 @@ from whence.log import blobs
 from whence.log.resend import VALUE_BYTES, Fragment, Seen
 from whence.log.resolve import FIELDS, REFERRING
 from whence.record import codec
-from whence.record.generation import Usage
+from whence.record.generation import Generation, Usage
 from whence.record.values import MARK, is_plain
 
 if TYPE_CHECKING:
@@ -41,13 +45,20 @@ _OWN = frozenset({"v", "seq", "ts", "run", "span", "id", "extra"})
 _TEXTS = (str, str | None, str | dict[str, Any] | None)
 _OPTION_TEXTS = frozenset({"name", "reason_rejected"})
 _SHARED: dict[type[Record], tuple[str, ...]] = {
-    kind: tuple(name for name in FIELDS if name in kind.__struct_fields__) for kind in REFERRING
+    kind: tuple(name for name in FIELDS if name in kind.__struct_fields__ and name != "messages")
+    for kind in REFERRING
 }
 _encode = codec.encode_json
+FORK_WAIT_S = 5.0
+"""How long a fork waits for a batch of another thread."""
+_waited_for: list[Sink] = []
+_open_sinks: weakref.WeakSet[Sink] = weakref.WeakSet()
 
 
 class Sink:
     """The way into one home; a context manager, to be used by one thread at a time.
+
+    A forked child has no part in its parent's sink: it opens its own.
 
     Args:
         home: The home; it is made with the first record.
@@ -63,11 +74,27 @@ class Sink:
         self._segments = Segments(home, durable=durable)
         self._ledger = Ledger(home)
         self._seen = Seen(self, -1)
+        self._conversations = Conversations()
         self._serial = 0
         self._records = 0
         self._run: str | None = None
         self._shape = Shape()
         self._notes: list[Note] = []
+        self._is_ours = True
+        self.batching = threading.RLock()
+        """Held during a batch, which a fork waits for: SQLite in the child would take it for its
+        own."""
+        _open_sinks.add(self)
+
+    def disown(self) -> None:
+        """Give everything up in a forked child: what the batch holds is the parent's to write.
+
+        It is done in every child of `os.fork` without being asked for.
+        """
+        if self._is_ours:
+            self._is_ours = False
+            self._segments.disown()
+            self._ledger.disown()
 
     def __enter__(self) -> Self:
         return self
@@ -86,15 +113,25 @@ class Sink:
         """Take the records of one batch; they are written when the block ends without an error.
 
         Raises:
-            StoreError: The disk or the ledger refuses. Nothing of the batch is imported.
+            StoreError: The disk or the ledger refuses, or the sink is the parent process's. Nothing
+                of the batch is imported.
         """
+        self._check_ours()
+        with self.batching:
+            yield from self._batch()
+
+    def _batch(self) -> Generator[None]:
         self._ledger.begin()
         self._records, self._run = 0, None
         try:
             yield
+            if not self._is_ours:  # forked within the batch
+                return
             if self._records:
                 self._segments.write()
         except BaseException:
+            if not self._is_ours:
+                raise
             self._segments.drop()
             self._seen = Seen(self, self._serial)
             self._ledger.roll_back()
@@ -105,6 +142,12 @@ class Sink:
             self._segments.close()  # no longer this process's own, so that the ledger reads it back
             self._ledger.roll_back()
             raise
+
+    def _check_ours(self) -> None:
+        if not self._is_ours:
+            raise StoreError(
+                "this process was forked from one that is importing; open a sink of its own"
+            )
 
     def _open_segment(self) -> None:
         """Make sure that there is a segment for the first record of a batch."""
@@ -125,7 +168,15 @@ class Sink:
         return self._records >= BATCH_RECORDS or self._segments.gathered_bytes >= BATCH_BYTES
 
     def take(self, record: Record) -> bool:
-        """Take a record into the batch; return whether it was not there already."""
+        """Take a record into the batch.
+
+        Returns:
+            Whether it was not there already.
+
+        Raises:
+            StoreError: The sink is the parent process's.
+        """
+        self._check_ours()
         key = keys.key_of(record)
         if record.run != self._run:
             self._run = record.run
@@ -148,21 +199,35 @@ class Sink:
 
     def _add(self, record: Record) -> None:
         fragments: list[Fragment] = []
+        sent = None
+        if type(record) is Generation and record.messages:
+            sent = self._sent(record.messages, fragments)
+            if sent is not None:
+                record = msgspec.structs.replace(record, messages=None)
         body = b""
         if _is_plain(record):
+            count = len(fragments)
             try:
                 body = _encode(record)
                 if len(body) >= VALUE_BYTES and type(record) in _SHARED:
                     body = _encode(self._shared(record, fragments))
             except (UnicodeError, RecursionError, msgspec.MsgspecError):
-                fragments.clear()
+                del fragments[count:]
                 body = b""
         if not 0 < len(body) <= blobs.INLINE_BYTES:
-            fragments.clear()
-            body = self._encoded_carefully(record, fragments)
+            body = self._encoded_carefully(record)
+        if sent is not None:
+            body = body[:-1] + b',"messages":' + _encode(sent) + b"}"
         offset = self._segments.add(body)
         if fragments:
             self._seen.remember(offset, fragments)
+
+    def _sent(self, given: list[Any], fragments: list[Fragment]) -> list[Any] | None:
+        """Return what the line gets for a conversation; None if it is too short to be shared."""
+        conversation = self._conversations.of(given, self._text)
+        if conversation.size_bytes < VALUE_BYTES:
+            return None
+        return self._seen.messages(conversation.texts, fragments, conversation)
 
     def _shared(self, record: Record, fragments: list[Fragment]) -> Record:
         """Return the record with references in place of what the segment holds already."""
@@ -171,21 +236,23 @@ class Sink:
             value = getattr(record, name)
             if value is None or (type(value) is str and len(value) < VALUE_BYTES):
                 continue
-            if name == "messages":
-                texts = [self._text(message) for message in cast("list[Any]", value)]
-                changes[name] = self._seen.messages(texts, fragments)
-            else:
-                text = self._text(value)
-                if len(text) >= VALUE_BYTES:
-                    changes[name] = self._seen.value((name,), text, fragments)
+            text = self._text(value)
+            if len(text) >= VALUE_BYTES:
+                changes[name] = self._seen.value((name,), text, fragments)
         return msgspec.structs.replace(record, **changes) if changes else record
 
     def _text(self, value: Any) -> bytes:
-        """Return a plain value as JSON, shrunk to blobs where it is long."""
-        text = _encode(value)
-        return text if len(text) <= blobs.INLINE_BYTES else _encode(values.shrunk(value, self._put))
+        """Return a value as JSON, shrunk to blobs where it is long."""
+        if values.is_plain(value):
+            try:
+                text = _encode(value)
+            except (UnicodeError, RecursionError, msgspec.MsgspecError):
+                text = b""
+            if 0 < len(text) <= blobs.INLINE_BYTES:
+                return text
+        return _encode(values.shrunk(value, self._put))
 
-    def _encoded_carefully(self, record: Record, fragments: list[Fragment]) -> bytes:
+    def _encoded_carefully(self, record: Record) -> bytes:
         """Return the body of a record, each field brought into a form that a line can hold."""
         plain: dict[str, Any] = {"kind": record.__struct_config__.tag}
         whole: dict[str, Any] = {}
@@ -196,14 +263,12 @@ class Sink:
             if name in _OWN:
                 plain[name] = value
                 continue
-            plain[name] = self._kept(field, value, whole, fragments)
+            plain[name] = self._kept(field, value, whole)
         if whole:
             plain["whole"] = whole
         return _encode(plain)
 
-    def _kept(
-        self, field: FieldInfo, value: Any, whole: dict[str, Any], fragments: list[Fragment]
-    ) -> Any:
+    def _kept(self, field: FieldInfo, value: Any, whole: dict[str, Any]) -> Any:
         """Return what the line gets for a field; `whole` gets the exact value if that is less."""
         name, put = field.name, self._put
         if isinstance(value, Usage):
@@ -212,8 +277,7 @@ class Sink:
         if isinstance(value, str) and field.type in _TEXTS:
             return self._kept_text(name, value, whole)
         if name == "messages":
-            texts = [_encode(values.shrunk(item, put)) for item in cast("list[Any]", value)]
-            return self._seen.messages(texts, fragments)
+            return [msgspec.Raw(self._text(item)) for item in cast("list[Any]", value)]
         if name == "fields":
             settled = cast("dict[str, Any]", values.settled(value, put))
             return {key: _shown(item) for key, item in settled.items()}
@@ -296,3 +360,25 @@ def _fields(record: Record) -> dict[str, Any]:
 
 def _no_blob(content: bytes, encoding: blobs.Encoding, _preview: str) -> dict[str, Any]:
     return {MARK: "blob", "encoding": encoding, "sha256": blobs.digest_of(content)}
+
+
+def _before_fork() -> None:
+    sinks = list(_open_sinks)
+    _waited_for.extend(one for one in sinks if one.batching.acquire(timeout=FORK_WAIT_S))
+
+
+def _after_fork() -> None:
+    while _waited_for:
+        _waited_for.pop().batching.release()
+
+
+def _after_fork_in_child() -> None:
+    _after_fork()
+    for sink in list(_open_sinks):
+        sink.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
+    )

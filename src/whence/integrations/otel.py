@@ -47,9 +47,6 @@ _MAX_RUNS = 10_000
 _WHENCE = "whence"
 _FLUSH_MS = 30_000
 
-_inherited: list[Any] = []
-"""What a forked child has of its parent's: kept, for to close it would be to close the parent's."""
-
 
 class WhenceSpanProcessor:
     """A span processor that records ended spans in a home.
@@ -84,7 +81,8 @@ class WhenceSpanProcessor:
         self._closed = False
 
     def _after_fork(self) -> None:
-        _inherited.append((self._sink, self._traces))
+        if self._sink is not None:
+            self._sink.disown()
         self._reset()
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:  # noqa: ARG002 - the SDK's signature

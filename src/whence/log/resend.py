@@ -15,7 +15,7 @@ memory is bounded: when it is full it is forgotten, and values are written out o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -36,6 +36,29 @@ Fragment = tuple[Key, Path, int]
 """Key of a JSON text, path of its field, and its index in a list field (-1: the field itself)."""
 
 
+class Keyed(Protocol):
+    """What a caller may know of the messages of a conversation, since it has seen most of them."""
+
+    keys: list[Key]
+    """Key of each."""
+
+    def digest(self, start: int, end: int) -> str:
+        """Return the SHA-256 of those from `start` to before `end`, with commas between."""
+        ...
+
+
+class _Fresh:
+    """The same of messages that nobody has seen."""
+
+    def __init__(self, texts: list[bytes]) -> None:
+        self.keys = [(len(text), hash(text)) for text in texts]
+        self._texts = texts
+
+    def digest(self, start: int, end: int) -> str:
+        texts = self._texts
+        return digest_of(texts[start] if end == start + 1 else b",".join(texts[start:end]))
+
+
 class Seen:
     """What one segment of a writer already holds, by JSON text. Another segment gets another one.
 
@@ -48,11 +71,14 @@ class Seen:
         self.serial = serial
         self._places: dict[Key, tuple[int, Path, int]] = {}
         self._lines: dict[int, dict[int, Key]] = {}
+        self._live: dict[int, int] = {}
+        """Line to the number of texts that it is the one to refer to for."""
         self._held = 0
 
     def _forget(self) -> None:
         self._places = {}
         self._lines = {}
+        self._live = {}
         self._held = 0
 
     def value(self, path: Path, text: bytes, fragments: list[Fragment]) -> Any:
@@ -75,7 +101,9 @@ class Seen:
         fragments.append((key, path, -1))
         return msgspec.Raw(text)
 
-    def messages(self, texts: list[bytes], fragments: list[Fragment]) -> list[Any]:
+    def messages(
+        self, texts: list[bytes], fragments: list[Fragment], known: Keyed | None = None
+    ) -> list[Any]:
         """Return what to write for a list of messages.
 
         New ones are written whole, runs of earlier ones as one reference each.
@@ -84,10 +112,16 @@ class Seen:
         every run sends is one step away however often it was sent. Where it took several, this line
         becomes the one to refer to, so that the next turn needs one: a conversation of
         n turns is n / 2 steps long.
+
+        Args:
+            texts: The messages as JSON.
+            fragments: Gets what has to be remembered once the line is written.
+            known: What the caller knows of the texts already.
         """
         written: list[Any] = []
         path: Path = ("messages",)
-        keys = [(len(text), hash(text)) for text in texts]
+        known = known or _Fresh(texts)
+        keys, digest = known.keys, known.digest
         index, count = 0, len(texts)
         new: list[int] = []
         references = 0
@@ -99,8 +133,7 @@ class Seen:
                 held = self._lines.get(line, _NOTHING)
                 while end < count and held.get(first + end - index) == keys[end]:
                     end += 1
-                stretch = texts[index] if end == index + 1 else b",".join(texts[index:end])
-                if len(stretch) >= STRETCH_BYTES:
+                if _is_long(keys, index, end):
                     references += 1
                     written.append(
                         {
@@ -109,7 +142,7 @@ class Seen:
                             "path": path,
                             "from": first,
                             "count": end - index,
-                            "sha256": digest_of(stretch),
+                            "sha256": digest(index, end),
                         }
                     )
                     index = end
@@ -127,13 +160,39 @@ class Seen:
         A later line takes over, so that references stay consecutive.
         """
         held: dict[int, Key] = {}
+        places, live = self._places, self._live
         for key, path, index in fragments:
-            self._places[key] = (offset, path, index)
-            if index >= 0:
-                held[index] = key
+            before = places.get(key)
+            places[key] = (offset, path, index)
+            if index < 0:
+                continue
+            held[index] = key
+            if before is None or before[0] != offset:
+                live[offset] = live.get(offset, 0) + 1
+                if before is not None and before[2] >= 0:
+                    self._leave(before[0])
         # By line: a message sent twice, such as "continue", has one place but stands in two.
         if held:
             self._lines[offset] = held
         self._held += len(held)
         if len(self._places) > MEMORY_TEXTS or self._held > MEMORY_TEXTS:
             self._forget()
+
+    def _leave(self, line: int) -> None:
+        """Note that a line is no longer the one to refer to for one of its messages."""
+        left = self._live.get(line, 0) - 1
+        if left > 0:
+            self._live[line] = left
+        else:  # a conversation that grows would else hold every length it ever had
+            self._live.pop(line, None)
+            self._held -= len(self._lines.pop(line, _NOTHING))
+
+
+def _is_long(keys: list[Key], start: int, end: int) -> bool:
+    """Whether messages and the commas between them are long enough to refer to."""
+    length = end - start - 1
+    for index in range(start, end):
+        length += keys[index][0]
+        if length >= STRETCH_BYTES:
+            return True
+    return False
