@@ -243,7 +243,7 @@ class Sink:
 
     def _text(self, value: Any) -> bytes:
         """Return a value as JSON, shrunk to blobs where it is long."""
-        if values.is_plain(value):
+        if is_plain(value):
             try:
                 text = _encode(value)
             except (UnicodeError, RecursionError, msgspec.MsgspecError):
