@@ -226,7 +226,46 @@ def test_a_retriever_keeps_its_documents_with_their_scores(home, tmp_path):
         rows = store.sources(limit=None, order="source_key").items
     assert report.retrievals == 1
     assert {row.source_key: row.scores for row in rows}["d0"] == {"relevance": 0.9}
+    assert [(row.title, row.attributes.get("metadata")) for row in rows if row.title] == [
+        ("Cup", {"title": "Cup"})
+    ]
     assert all(row.kept and row.digest for row in rows)
+
+
+@pytest.mark.parametrize("given", [{}, {"input.value": "all of it"}])
+def test_the_query_of_a_retriever_is_kept(home, tmp_path, given):
+    """It is the span's input, or beside it an attribute."""
+    asked = {"gen_ai.operation.name": "retrieval", "gen_ai.retrieval.query.text": "who?"} | given
+
+    imported(home, tmp_path, request(span("search", None, asked)))
+
+    with whence.open(home) as store:
+        (row,) = store.spans(limit=None).items
+    assert row.input == given.get("input.value", "who?")
+    assert row.attributes.get("gen_ai.retrieval.query.text") == ("who?" if given else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "kind"),
+    [
+        ("mlflow.spanType", "WORKFLOW", "step"),
+        ("mlflow.spanType", "TASK", "step"),
+        ("mlflow.spanType", "PARSER", "transformation"),
+        ("mlflow.spanType", "MEMORY", "retrieval"),
+        ("mlflow.spanType", "GUARDRAIL", "guardrail"),
+        ("mlflow.spanType", "EVALUATOR", "evaluation"),
+        ("mlflow.spanType", "UNKNOWN", "custom"),
+        ("langfuse.observation.type", "span", "step"),
+        ("langfuse.observation.type", "event", "step"),
+        ("openinference.span.kind", "DECISION", "step"),
+    ],
+)
+def test_every_word_of_a_platform_for_a_span_is_known(home, tmp_path, name, word, kind):
+    """MLflow's span types and Langfuse's observation types all say what a span is."""
+    imported(home, tmp_path, request(span("s", None, {name: word})))
+
+    with whence.open(home) as store:
+        assert [row.kind for row in store.spans(limit=None)] == [kind]
 
 
 def test_what_a_reranker_left_out_is_dropped_evidence(home, tmp_path):

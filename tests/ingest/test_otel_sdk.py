@@ -78,6 +78,17 @@ def test_ids_in_decimal_are_the_same_ids(home, tmp_path):
     assert [skipped.why for skipped in report.skipped] == ["left out: extra"]
 
 
+def test_an_answer_without_a_span_is_named(home, tmp_path):
+    """There is no run that it could belong to, so the report says that it is left out."""
+    context = {"trace_id": "0x0", "span_id": "0x1"}
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps({"spans": [{"name": "a", "context": context}], "final_output": 1}))
+
+    report = import_paths(home, [path])
+
+    assert "left out: final_output" in [skipped.why for skipped in report.skipped]
+
+
 @pytest.mark.parametrize("bad", [0, -1, 2**64, "0x", "zz", True, None, 1.5, "0" * 16])
 def test_a_span_without_an_id_is_left_out(bad, home, tmp_path):
     """Zero, too long, another type: the span is named in the report."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from whence.ingest.captured import CallsOfHome
     from whence.ingest.shape import Shape
 
 HEAD_BYTES = 64 << 10
@@ -60,6 +61,9 @@ class Skipped(msgspec.Struct, frozen=True):
 
 class Known(Protocol):
     """What the home holds of earlier imports, this one included."""
+
+    calls: CallsOfHome
+    """The model calls that capture recorded there."""
 
     def run(self, run_id: str) -> Shape:
         """Return what is known of a run; an empty shape if nothing is."""

@@ -12,7 +12,8 @@ import hashlib
 from typing import TYPE_CHECKING, Any, cast
 
 from whence import _clock
-from whence.ingest import keys, semconv
+from whence.ingest import keys, loose, semconv
+from whence.ingest.reading import json_of
 from whence.record.link import Link
 from whence.record.score import Score
 from whence.record.source import Source
@@ -82,8 +83,9 @@ def _fields(document: Any) -> dict[str, Any]:
 
 def _source(span: SpanIn, role: str, number: int, document: Any, *, kept: bool) -> Source:
     fields = dict(_fields(document))
-    metadata: Any = fields.get("metadata")
-    about = cast("dict[str, Any]", metadata) if isinstance(metadata, dict) else {}
+    about = loose.mapping(json_of(fields.get("metadata")))
+    if about:  # attributes of a span hold no mapping, so OpenInference has it as JSON
+        fields["metadata"] = about
     content = fields.get("content", fields.get("text"))
     digest = None
     if isinstance(content, str):

@@ -112,7 +112,7 @@ class _Reading:
     """One file while it is read."""
 
     def __init__(self, known: Known) -> None:
-        self.runs = Runs(known, langfuse_rows.TYPE, langfuse_rows.KINDS)
+        self.runs = Runs(known)
         self._told: set[str] = set()
 
     def trace(self, where: str, row: Fields) -> Iterator[Record | Skipped]:

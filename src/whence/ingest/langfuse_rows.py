@@ -30,8 +30,6 @@ def _words(listed: str) -> frozenset[str]:
 
 What = Literal["trace", "observation", "score", "other"]
 TYPE = "langfuse.observation.type"
-KINDS = {"span": "step"}
-"""Types of observations that no convention knows."""
 
 _SNAKE = re.compile(r"_([a-z0-9])")
 _RENAMED = {

@@ -33,15 +33,6 @@ if TYPE_CHECKING:
 
 _FORMAT = "mlflow"
 _TYPE = "mlflow.spanType"
-_KINDS = {
-    "workflow": "step",
-    "task": "step",
-    "parser": "transformation",
-    "memory": "retrieval",
-    "guardrail": "guardrail",
-    "evaluator": "evaluation",
-}
-"""Types of spans that no convention knows."""
 _SHAPES = ({"info", "data"}, {"trace_id", "trace"}, {"request_id", "trace"}, {"traces"}, {"spans"})
 _SHAPES_OF_INFO = ({"trace_id", "trace_location"}, {"request_id", "request_metadata"})
 _USAGE = {
@@ -77,7 +68,7 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
         IngestError: The file as a whole is no JSON.
         OSError: It cannot be read.
     """
-    runs = Runs(known, _TYPE, _KINDS)
+    runs = Runs(known)
     for item in documents.iter_objects(source, "traces"):
         if isinstance(item, Skipped):
             yield item

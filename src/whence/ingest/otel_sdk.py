@@ -117,6 +117,7 @@ def _rest(where: str, item: Any, spans: list[SpanIn]) -> Iterator[Record | Skipp
     if not isinstance(item, dict) or "spans" not in item:
         return
     plain = cast("dict[str, Any]", item)
+    taken = {"spans", "final_output"} if spans else {"spans"}
     if plain.get("final_output") is not None and spans:
         run = spans[0].trace
         yield Update(
@@ -125,7 +126,7 @@ def _rest(where: str, item: Any, spans: list[SpanIn]) -> Iterator[Record | Skipp
             id=keys.record_id(run, "final_output"),
             output=plain["final_output"],
         )
-    others = plain.keys() - {"spans", "final_output"}
+    others = plain.keys() - taken
     if others:
         yield Skipped(where, f"left out: {', '.join(sorted(others))}")
 

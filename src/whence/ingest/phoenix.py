@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _FORMAT = "phoenix"
 _KIND = "openinference.span.kind"
 _UNKNOWN = "UNKNOWN"
-_KINDS = {"decision": "step"}
 _ATTRIBUTES, _CONTEXT, _EVAL = "attributes.", "context.", "eval."
 _WHOLE = frozenset(
     {
@@ -85,7 +84,7 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
         IngestError: The file as a whole cannot be read.
         OSError: It cannot be read.
     """
-    runs = Runs(known, _KIND, _KINDS)
+    runs = Runs(known)
     traces: _Traces = {}
     told: set[str] = set()
     waiting: list[tuple[str, Fields]] = []

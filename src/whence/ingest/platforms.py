@@ -16,10 +16,9 @@ from whence.ingest import keys
 from whence.ingest.loose import Fields
 from whence.ingest.traces import WINDOW_SPANS, Traces
 from whence.record.run import RunEnded, RunStarted, Update
-from whence.record.span import SpanStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from whence.ingest.base import Known
     from whence.ingest.otel import SpanIn
@@ -65,14 +64,10 @@ class Runs:
 
     Args:
         known: What the home holds already.
-        type_name: The attribute in which the platform says what a span is.
-        kinds: What spans are by that attribute, where the conventions do not know its word.
     """
 
-    def __init__(self, known: Known, type_name: str, kinds: Mapping[str, str]) -> None:
+    def __init__(self, known: Known) -> None:
         self._traces = Traces(known)
-        self._type_name = type_name
-        self._kinds = kinds
         self._told: dict[str, Told] = {}
         self._begun: set[str] = set()
         self._window: list[SpanIn] = []
@@ -127,10 +122,6 @@ class Runs:
             return _started(record, told)
         if isinstance(record, RunEnded) and told is not None and told.status is not None:
             return msgspec.structs.replace(record, status=told.status)
-        if isinstance(record, SpanStarted) and record.span_kind == "custom":
-            word = (record.attributes or {}).get(self._type_name)
-            kind = self._kinds.get(word.lower()) if isinstance(word, str) else None
-            return record if kind is None else msgspec.structs.replace(record, span_kind=kind)
         return record
 
     def _alone(self, run: str, told: Told) -> Iterator[Record]:

@@ -30,10 +30,15 @@ _WRITE_BYTES = 512 << 10
 _HEAD = b'{"v":1,"seq":%d,'
 
 
+def is_import(name: SegmentName) -> bool:
+    """Whether an import wrote a segment."""
+    return name.writer.endswith(_MARK)
+
+
 def iter_imported(home: Home) -> Iterator[SegmentName]:
     """Yield the segments in the log that imports wrote, in order."""
     for name in segment.iter_all(home):
-        if name.writer.endswith(_MARK):
+        if is_import(name):
             yield name
 
 
@@ -56,7 +61,8 @@ class Segments:
         """Its length in bytes, what is gathered included."""
         self._durable = durable
         self._rotate_bytes = rotate_bytes
-        self._writer = segment.new_writer_name() + _MARK
+        self.writer = segment.new_writer_name() + _MARK
+        """Name of the writer of them all."""
         self._number = 0
         self._fd = -1
         self._pieces: list[bytes] = []
@@ -79,7 +85,7 @@ class Segments:
             return False
         self.close()
         self._number += 1
-        name = segment.SegmentName(day, self._writer, self._number)
+        name = segment.SegmentName(day, self.writer, self._number)
         try:
             self._fd = segment.create(self.home, name, sync=self._durable)
         except OSError as error:

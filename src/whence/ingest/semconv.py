@@ -8,7 +8,8 @@ one field are stated, the first in its row counts and the others stay attributes
 their names in `usage`.
 
 Source: OpenTelemetry semantic conventions for GenAI 1.27 to 1.41 and open-telemetry/
-semantic-conventions-genai; OpenInference specification; OpenLLMetry `SpanAttributes`; document 4.
+semantic-conventions-genai; OpenInference specification; OpenLLMetry `SpanAttributes`; MLflow
+`SpanType`; Langfuse `ObservationType`; document 4.
 To add a name, put it into its row here.
 """
 
@@ -18,7 +19,8 @@ from typing import Any
 
 LLM, EMBEDDING, RERANK = "llm", "embedding", "rerank"
 TOOL, RETRIEVER, AGENT, CHAIN = "tool", "retriever", "agent", "chain"
-GUARDRAIL, EVALUATOR, HANDOFF, PROMPT = "guardrail", "evaluator", "handoff", "prompt"
+GUARDRAIL, EVALUATOR, HANDOFF = "guardrail", "evaluator", "handoff"
+PROMPT, PARSER = "prompt", "parser"
 
 CALLS = frozenset({LLM, EMBEDDING, RERANK})
 """What is a call of a model."""
@@ -35,6 +37,7 @@ SPAN_KIND = {
     EVALUATOR: "evaluation",
     HANDOFF: "step",
     PROMPT: "transformation",
+    PARSER: "transformation",
 }
 """What a span is to the kind it gets here."""
 
@@ -88,6 +91,7 @@ WHAT_IT_IS: tuple[tuple[str, dict[str, str]], ...] = (
             "guardrail": GUARDRAIL,
             "evaluator": EVALUATOR,
             "prompt": PROMPT,
+            "decision": CHAIN,
         },
     ),
     ("gen_ai.operation.name", _OPERATIONS),
@@ -110,6 +114,12 @@ WHAT_IT_IS: tuple[tuple[str, dict[str, str]], ...] = (
             "retriever": RETRIEVER,
             "agent": AGENT,
             "chain": CHAIN,
+            "workflow": CHAIN,
+            "task": CHAIN,
+            "parser": PARSER,
+            "memory": RETRIEVER,
+            "guardrail": GUARDRAIL,
+            "evaluator": EVALUATOR,
         },
     ),
     (
@@ -123,6 +133,8 @@ WHAT_IT_IS: tuple[tuple[str, dict[str, str]], ...] = (
             "chain": CHAIN,
             "evaluator": EVALUATOR,
             "guardrail": GUARDRAIL,
+            "span": CHAIN,
+            "event": CHAIN,
         },
     ),
     (

@@ -19,6 +19,7 @@ import msgspec
 
 from whence.errors import StoreError
 from whence.ingest import keys, values
+from whence.ingest.captured import CallsOfHome
 from whence.ingest.conversations import Conversations
 from whence.ingest.ledger import Ledger
 from whence.ingest.segments import Segments
@@ -72,6 +73,8 @@ class Sink:
         self.home = home
         self._durable = durable
         self._segments = Segments(home, durable=durable)
+        self.calls = CallsOfHome(home, self._segments.writer)
+        """The model calls that capture recorded in the home."""
         self._ledger = Ledger(home)
         self._seen = Seen(self, -1)
         self._conversations = Conversations()

@@ -51,6 +51,11 @@ def records_of(span: SpanIn, read: Reading, same_call: str | None) -> list[Recor
             kind = "step"
             read.rest = {**span.attributes, "same_call_as": same_call}
     given = call.raw_input if call else fields.get("tool_input" if is_tool else "input")
+    if what == semconv.RETRIEVER and (query := fields.get("query")) is not None:
+        if given is None:
+            given = query
+        else:
+            read.rest[semconv.FIELDS["query"][0]] = query
     made: list[Record] = [
         SpanStarted(
             ts=_clock.format_ns(span.begun_ns),

@@ -5,11 +5,13 @@ come late or never. Goes out: records. A run begins and ends with its root span;
 did not come by the end of the import, or for a while, begins and ends with what is topmost in it,
 until its root comes all the same. Spans of whence's own export become what they were (`own_spans`).
 
-A model call counts once: `same_call` tells a span that states a call again from one of its own.
+A model call counts once: `same_call` tells a span that states a call again from one of its own, and
+`captured` one that states a call which capture recorded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from whence.ingest import keys, own, own_runs, own_spans, reading, same_call, se
 from whence.ingest.evidence import text_of
 from whence.ingest.otel import STATUS_ERROR, SpanIn
 from whence.ingest.own_spans import OwnSpan
+from whence.record.generation import Generation
 from whence.record.run import RunEnded, RunStarted, Update
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ WINDOW_SPANS = 10_000
 MAX_ROOTLESS = 100_000
 """How many spans of traces without a root are remembered, at about 400 bytes each."""
 _NEVER_NS = 2**64
+_DAY_NS = 86_400_000_000_000
 _FIELDS_BY_NAME = {
     name: (field, rank)
     for field, names in semconv.RUN_FIELDS.items()
@@ -72,6 +76,8 @@ class Traces:
 
     def __init__(self, known: Known) -> None:
         self._known = known
+        self._calls = known.calls
+        self._looked: set[tuple[int, int]] = set()
         self._rootless: dict[str, _Rootless] = {}
         self._rooted: dict[str, None] = {}
         self._remembered = 0
@@ -84,6 +90,7 @@ class Traces:
         """
         rest = iter(given)
         while window := list(islice(rest, WINDOW_SPANS)):
+            self._looked.clear()
             if len(window) > 1:
                 window.sort(key=_innermost_first)
             for span in window:
@@ -108,7 +115,12 @@ class Traces:
             if span.parent == _root_id(span.trace):
                 span.parent = ""  # the run itself, of which no span is made
         stated_in = None
-        if read.what in semconv.CALLS:
+        captured = None if span.span in shape.spans else self._captured(span, read.what)
+        if captured is not None:
+            stated_in = captured[1]
+            if captured[0] != span.trace:
+                span.attributes = {**span.attributes, "same_call_run": captured[0]}
+        elif read.what in semconv.CALLS:
             stated_in = same_call.find(span, read, shape)
         made += spans.records_of(span, read, stated_in)
         if span.ended_ns and span.span in shape.spans and spans.running_id(span) in shape.keys:
@@ -122,6 +134,20 @@ class Traces:
                 )
             )
         return made
+
+    def _captured(self, span: SpanIn, what: str | None) -> tuple[str, str] | None:
+        """Return run and span of the call of capture's that a span states again; None if of none.
+
+        What of capture's log cannot be read is as if it were not there.
+        """
+        if what in semconv.CALLS:
+            begun_ns, ended_ns = span.begun_ns, span.ended_ns or span.begun_ns
+            days = (begun_ns // _DAY_NS, ended_ns // _DAY_NS)
+            if days not in self._looked:  # once for what lies together
+                self._looked.add(days)
+                with contextlib.suppress(OSError):
+                    self._calls.catch_up(begun_ns, ended_ns)
+        return self._calls.find(span)
 
     def _of_export(self, span: SpanIn) -> list[Record] | None:
         """Return the records of a span of whence's own export; None if it is none after all."""
@@ -139,7 +165,11 @@ class Traces:
             return None
         self._note_top(span, it.read, is_own=True)
         parent = "" if span.parent == _root_id(span.trace) else span.parent
-        return own_spans.records_of(it, parent)
+        made = own_spans.records_of(it, parent)
+        for record in made:
+            if isinstance(record, Generation):
+                self._calls.note(record, by_answer=False)
+        return made
 
     def _note_root(self, trace: str) -> None:
         waiting = self._rootless.pop(trace, None)

@@ -1,0 +1,192 @@
+"""Model calls that capture recorded, so that a span which states one again is not another call.
+
+Comes in: what capture wrote into the log of a home, whichever process wrote it, and spans. Goes
+out: for a span that states a call which is there, run and span of that call. They are told by the
+answer's id, or by the span that was current when the request was sent, which capture notes; a span
+around such a call, with nothing between them that makes calls of its own, states it again. The
+rules are those of docs/explanation/usage.md. Only the log of the days around a span is read, each
+line once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from whence import _clock
+from whence.ingest import reading, segments, semconv
+from whence.ingest.shape import PASSABLE
+from whence.log import reader, segment
+
+if TYPE_CHECKING:
+    from whence.ingest.otel import SpanIn
+    from whence.log.home import Home
+    from whence.record.generation import Generation
+
+MAX_CALLS = 50_000
+"""How many calls, and how many spans around them, are remembered."""
+_DAY_NS = 86_400_000_000_000
+_IS_CALL, _HAS_IDS = b'"generation"', b'"otel_span_id"'
+
+
+class _Line(msgspec.Struct, gc=False):
+    """As much of a line as tells a call."""
+
+    kind: str
+    ts: str
+    run: str
+    id: str = ""
+    span: str | None = None
+    response_id: str | None = None
+    duration_ns: int | None = None
+    attributes: dict[str, Any] | None = None
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+class _Call(tuple[str, str, int, int]):
+    """Run and span of a recorded call, when it began and when it ended."""
+
+    __slots__ = ()
+
+
+class Calls:
+    """Recorded model calls, and the spans that state them again."""
+
+    def __init__(self) -> None:
+        self._by_answer: OrderedDict[str, _Call] = OrderedDict()
+        self._inside: OrderedDict[tuple[str, str], _Call] = OrderedDict()
+
+    def note(self, record: _Line | Generation, *, by_answer: bool = True) -> None:
+        """Take in the record of a call.
+
+        Args:
+            record: The record.
+            by_answer: Whether the id of its answer tells it, too.
+        """
+        ended_ns = _clock.parse_ns(record.ts)
+        begun_ns = ended_ns - (record.duration_ns or 0)
+        call = _Call((record.run, record.span or record.id, begun_ns, ended_ns))
+        if record.response_id and by_answer:
+            _remember(self._by_answer, record.response_id, call)
+        about = record.attributes or {}
+        trace, span = about.get("otel_trace_id"), about.get("otel_span_id")
+        if isinstance(trace, str) and isinstance(span, str):
+            _remember(self._inside, (trace, span), call)
+
+    def find(self, span: SpanIn) -> tuple[str, str] | None:
+        """Return run and span of the recorded call that a span states again; None if it does not.
+
+        Spans are to be asked for from the inside out.
+        """
+        if not self._inside and not self._by_answer:
+            return None
+        what = semconv.what_it_is(span.attributes)
+        inside = self._inside.get((span.trace, span.span))
+        if what in semconv.CALLS:
+            call = inside or self._with_answer(span)
+            if call is not None:
+                self._pass_up(span, call)
+            return None if call is None else (call[0], call[1])
+        kind = "custom" if what is None else semconv.SPAN_KIND[what]
+        if inside is not None and kind in PASSABLE:
+            self._pass_up(span, inside)
+        return None
+
+    def _with_answer(self, span: SpanIn) -> _Call | None:
+        """Return the recorded call with the same answer, if both happened at one time."""
+        answer: Any = reading.read(span.attributes).fields.get("response_id")
+        call = self._by_answer.get(answer) if isinstance(answer, str) else None
+        if call is None or not (span.begun_ns <= call[3] and call[2] <= span.ended_ns):
+            return None
+        return call
+
+    def _pass_up(self, span: SpanIn, call: _Call) -> None:
+        if span.parent:
+            _remember(self._inside, (span.trace, span.parent), call)
+
+
+class CallsOfHome(Calls):
+    """The model calls that capture recorded in a home.
+
+    Args:
+        home: The home.
+        own: The writer of the import that asks, which tells of its calls itself.
+    """
+
+    def __init__(self, home: Home, own: str) -> None:
+        super().__init__()
+        self._home = home
+        self._own = own
+        self._changed_ns: dict[str, int] = {}
+        self._offsets: dict[segment.SegmentName, int] = {}
+        self._watched: dict[str, set[segment.SegmentName]] = {}
+
+    def catch_up(self, begun_ns: int, ended_ns: int) -> None:
+        """Read what was recorded in the days around a time, as far as it is not read yet.
+
+        Args:
+            begun_ns: When the time begins.
+            ended_ns: When it ends.
+
+        Raises:
+            OSError: A segment cannot be read.
+        """
+        around_ns = (begun_ns - _DAY_NS, begun_ns, ended_ns, ended_ns + _DAY_NS)
+        days = {segment.today(max(0, time_ns)) for time_ns in around_ns}
+        today = segment.today(_clock.wall_ns())  # of whenever it is, an import may be of today
+        for day in sorted({*days, today}):
+            self._look(day)
+            for name in list(self._watched.get(day, ())):
+                if day in days or segments.is_import(name):
+                    self._read(name)
+
+    def _look(self, day: str) -> None:
+        """Note the segments of a day that are new."""
+        folder = self._home.log / day
+        try:
+            changed_ns = folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return
+        if self._changed_ns.get(day) == changed_ns:
+            return
+        self._changed_ns[day] = changed_ns
+        watched = self._watched.setdefault(day, set())
+        for path in folder.glob("*.jsonl"):
+            name = segment.parse_name(f"{day}/{path.name.removesuffix('.jsonl')}")
+            if name is not None and name not in self._offsets and name.writer != self._own:
+                self._offsets[name] = 0
+                watched.add(name)
+
+    def _read(self, name: segment.SegmentName) -> None:
+        """Read on in a segment, and no more of it once its writer is gone."""
+        path, offset = name.path_in(self._home), self._offsets[name]
+        try:
+            live = segment.is_live(path)  # asked first: what a dead writer wrote is whole
+            is_import = segments.is_import(name)
+            wanted = _HAS_IDS if is_import else _IS_CALL
+            for line in reader.iter_lines(path, offset):
+                self._offsets[name] = line.offset + len(line.content) + 1
+                if wanted in line.content:
+                    self._take(line.content, by_answer=not is_import)
+        except FileNotFoundError:  # retention took it
+            live = False
+        if not live:
+            self._watched[name.day].discard(name)
+
+    def _take(self, content: bytes, *, by_answer: bool) -> None:
+        try:
+            record = _decode(content)
+            if record.kind == "generation":
+                self.note(record, by_answer=by_answer)
+        except (msgspec.MsgspecError, ValueError, RecursionError):  # whence doctor tells of it
+            return
+
+
+def _remember(known: OrderedDict[Any, _Call], key: Any, call: _Call) -> None:
+    known[key] = call
+    if len(known) > MAX_CALLS:
+        known.popitem(last=False)
