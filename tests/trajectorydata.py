@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,17 +18,21 @@ from otlpdata import find_corpus
 
 from whence.ingest import registry
 from whence.ingest.base import Skipped, Source
+from whence.ingest.captured import CallsOfHome
 from whence.ingest.shape import Shape
+from whence.log.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from whence.record.base import Record
 
 
 class NothingKnown:
     """What a home holds of earlier imports, if it holds nothing."""
+
+    def __init__(self) -> None:
+        self.calls = CallsOfHome(Home(Path(os.devnull)), "")
 
     def run(self, run_id: str) -> Shape:
         """Return an empty shape."""

@@ -14,7 +14,11 @@ from whence.exports.otlp.model import Options
 from whence.ingest.importer import import_paths
 
 IDS = {"otel_trace_id": hex_id("t", 16), "otel_span_id": hex_id("t/call", 8)}
-NOW = (_clock.wall_ns() - START_NS) // MS
+
+
+def now_ms():
+    """Return the time as the made-up spans count it."""
+    return (_clock.wall_ns() - START_NS) // MS
 
 
 def captured(home, **more):
@@ -53,11 +57,12 @@ def steps(home):
 
 def trace(**more):
     """Return a trace of an application: a root, a framework's model span, the client's own."""
-    at = (NOW - 5_000, NOW + 5_000)
+    now = now_ms()
+    at = (now - 60_000, now + 60_000)
     return request(
         span("root", None, at=at),
         span("around", "root", chat((10, 5)), at=at),
-        span("call", "around", chat((10, 5), **more), at=(NOW - 4_000, NOW + 4_000)),
+        span("call", "around", chat((10, 5), **more), at=(now - 50_000, now + 50_000)),
         span("other", "root", chat((7, 1)), at=at),
     )
 
@@ -75,7 +80,7 @@ def test_spans_of_a_captured_call_are_steps(home, tmp_path):
 def test_the_id_of_the_answer_tells_a_call_at_its_time(home, tmp_path):
     """Without ids of spans the answer's id does, if both happened at one time."""
     run, draft = captured(home, response_id="r1")
-    later = (NOW + 100_000, NOW + 100_001)
+    later = (now_ms() + 100_000, now_ms() + 100_001)
     again = request(span("replayed", None, chat((1, 1), gen_ai__response__id="r1"), at=later))
 
     imported(home, tmp_path, trace(gen_ai__response__id="r1"), again)
@@ -86,16 +91,21 @@ def test_the_id_of_the_answer_tells_a_call_at_its_time(home, tmp_path):
 
 def test_what_was_decided_holds(home, tmp_path):
     """A span that came before its call was recorded counts, also when it comes again."""
-    imported(home, tmp_path, trace())
+    sent = trace()
+    imported(home, tmp_path, sent)
     captured(home)
 
-    assert imported(home, tmp_path, trace(), name="again.jsonl").new == 0
+    assert imported(home, tmp_path, sent, name="again.jsonl").new == 0
     assert steps(home).keys() == {"around"}
 
 
 def test_spans_that_come_while_capture_goes_on_are_told(home, tmp_path):
     """What a living process writes after the first look is read as well."""
-    imported(home, tmp_path, request(span("first", None, chat((1, 1)), trace="x", at=(NOW, NOW))))
+    imported(
+        home,
+        tmp_path,
+        request(span("first", None, chat((1, 1)), trace="x", at=(now_ms(), now_ms()))),
+    )
     run, draft = captured(home)
 
     imported(home, tmp_path, trace(), name="then.jsonl")
