@@ -37,6 +37,8 @@ _TAIL_MASK = (1 << 78) - 1
 
 def new_run_id() -> str:
     """Return a new 128-bit run id as 32 hex digits."""
+    if os.getpid() != _pid:
+        reseed()
     millis = _clock.wall_ns() // 1_000_000
     tail = (
         next(_tail) * _ODD & _TAIL_MASK
@@ -82,6 +84,32 @@ def reseed() -> None:
 
     Called in a forked child, which would repeat its parent's ids.
     """
-    global next_number, _tail  # noqa: PLW0603 - one counter a process is the point
+    global next_number, _tail, _pid  # noqa: PLW0603 - one counter a process is the point
+    _pid = os.getpid()
     next_number = count(_start(_clock.wall_ns())).__next__
     _tail = count(int.from_bytes(os.urandom(10), "big"))
+
+
+def begin_fork() -> None:
+    """Ask for the process at each id from now on, since a child may draw before it has reseeded."""
+    global next_number, _next_of_parent
+    if next_number is not _next_while_forking:
+        _next_of_parent, next_number = next_number, _next_while_forking
+
+
+def end_fork() -> None:
+    """Draw as before: the process that forked is the parent."""
+    global next_number  # noqa: PLW0603 - as above
+    if next_number is _next_while_forking:
+        next_number = _next_of_parent
+
+
+def _next_while_forking() -> int:
+    if os.getpid() != _pid:
+        reseed()
+        return next_number()
+    return _next_of_parent()
+
+
+_next_of_parent = next_number
+_pid = os.getpid()

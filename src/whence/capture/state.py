@@ -70,6 +70,8 @@ class State:
         """
         self.pid = os.getpid()
         self.opening = threading.RLock()
+        self.parked: tuple[Writer | None, Writer | None, Put | None] | None = None
+        """Writer, `quick` and `put` while the process forks, which they have to stay out of."""
 
     def load(self) -> config.Settings:
         """Return the settings, read from the environment if nobody configured them."""
@@ -80,6 +82,9 @@ class State:
 
     def open_writer(self) -> Writer:
         """Return the writer of this process, made now if there is none."""
+        writer = self.find_writer()
+        if writer is not None:
+            return writer
         with self.opening:  # two threads may record their first records at once
             if self.writer is None:
                 from whence.log.home import Home  # noqa: PLC0415 - only those who record pay for it
@@ -96,6 +101,14 @@ class State:
         if self.mirror is not None:
             self.mirror.follow(writer)
         self.writer = writer
+
+    def find_writer(self) -> Writer | None:
+        """Return the writer of this process if there is one, also while the process forks."""
+        parked = self.parked
+        if parked is not None and self.pid != os.getpid():
+            _after_fork_in_child()
+            parked = None
+        return self.writer or (None if parked is None else parked[0])
 
     def records_project(self, project: str | None) -> bool:
         """Whether runs of `project` are recorded, the sampling draw included."""
@@ -193,8 +206,9 @@ def configure(
 
         mirror = _registry.load("mirror").open_mirror(otel, guard.tell_once)
     redact_takes_path = redact is not None and _takes_path(redact)
+    current.find_writer()  # a forked child forgets its parent's, and the lock
     with current.opening:  # else a thread that records now could open a writer that redacts nothing
-        writer, mirrored = current.writer, current.mirror
+        writer, mirrored = current.find_writer(), current.mirror
         current.mirror = mirror
         current.settings = settings
         current.enabled = settings.enabled
@@ -204,7 +218,7 @@ def configure(
         current.capture_content = capture_content
         current.sample_ratio = sample_ratio
         current.careful = redact is not None or not capture_content
-        current.writer = current.quick = current.put = None
+        current.writer = current.quick = current.put = current.parked = None
     if writer is not None:
         writer.close()
         guard_losses(writer)
@@ -222,7 +236,7 @@ def flush(timeout: float | None = None) -> FlushReport:
     Returns:
         What became of the records of this process.
     """
-    writer = current.writer
+    writer = current.find_writer()
     if writer is None:
         return FlushReport(0, 0)
     writer.flush()
@@ -261,7 +275,7 @@ def _takes_path(redact: Redact) -> bool:
 
 
 def _at_exit() -> None:
-    writer = current.writer
+    writer = current.find_writer()
     if writer is None:
         return
     writer.close()
@@ -274,17 +288,45 @@ def _at_exit() -> None:
         handover.start_compactor_if_due(writer.home)
 
 
-def _after_fork() -> None:
+def _before_fork() -> None:
+    """Put the writer aside until the process has forked.
+
+    In the child, hooks of others and finalizers may record before ours has run: they must find
+    neither the parent's segment nor a lock that a thread of the parent holds. Who records in the
+    parent meanwhile gets it from `open_writer`.
+    """
+    _ids.begin_fork()
+    if current.writer is not None or current.parked is None:
+        current.parked = current.writer, current.quick, current.put
+    current.writer = current.quick = current.put = None
+
+
+def _after_fork_in_parent() -> None:
+    parked, current.parked = current.parked, None
+    if parked is not None and current.writer is None:
+        current.writer, current.quick, current.put = parked
+    _ids.end_fork()
+
+
+def _after_fork_in_child() -> None:
+    parked, current.parked = current.parked, None
+    if parked is None and current.pid == os.getpid():
+        return  # a record came first
     _ids.reseed()
-    inherited = current.writer
+    inherited = [current.writer] if parked is None else [current.writer, parked[0]]
     current.writer = current.quick = current.put = None
     current.seen = Seen(None, -1)
     current.pid = os.getpid()
     current.opening = threading.RLock()  # another thread of the parent may have held it
-    if inherited is not None:
-        inherited.disown()
+    for writer in inherited:
+        if writer is not None:
+            writer.disown()
 
 
 atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

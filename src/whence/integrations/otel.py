@@ -181,7 +181,7 @@ class WhenceSpanProcessor:
 
     def _write_batch(self, given: list[Any]) -> None:
         sink, traces = self._open()
-        self._doubles.catch_up(state.writer)
+        self._doubles.catch_up(state.find_writer())
         spans = [made for one in given if (made := self._converted(one)) is not None]
         spans.sort(key=lambda span: (span.ended_ns, -span.begun_ns))  # from the inside out
         for span in spans:
