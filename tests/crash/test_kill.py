@@ -32,7 +32,7 @@ THREADS = 3
 WRITER = (
     harness.ACKNOWLEDGE
     + """
-import sys, threading, uuid, whence
+import sys, threading, time, uuid, whence
 from whence.capture.state import current
 from whence.log.home import Home
 from whence.log.writer import Writer
@@ -61,6 +61,7 @@ def work():
             output = "y" * (40_000 if number % 50 == 0 else 10)
             record = run.record_generation(messages=history[-20:], output=output)
             acknowledge(f"generation {record} {number}")
+            time.sleep(0.002)  # hundreds of programs write what is read back at once
 """
     + f"""
 threads = [threading.Thread(target=work) for _ in range({THREADS})]

@@ -239,7 +239,7 @@ BOMBS = [
 def test_query_that_needs_too_much_memory_is_stopped(sql):
     """A query over its memory limit ends with an error that says how to raise it."""
     with pytest.raises(SqlError, match=r"limit of 128 MB.* raise memory_limit_mb"):
-        sqlrun.run_guarded(NOTHING, sql, memory_limit_mb=128)
+        sqlrun.run_guarded(NOTHING, sql, timeout_s=300, memory_limit_mb=128)
 
 
 def test_result_larger_than_the_limit_is_not_collected():
