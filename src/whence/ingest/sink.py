@@ -179,7 +179,8 @@ class Sink:
         Raises:
             StoreError: The sink is the parent process's.
         """
-        self._check_ours()
+        if not self._is_ours:
+            self._check_ours()
         key = keys.key_of(record)
         if record.run != self._run:
             self._run = record.run
