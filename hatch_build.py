@@ -33,7 +33,7 @@ class LinesHook(BuildHookInterface):  # pyright: ignore[reportMissingTypeArgumen
         except Exception as error:  # noqa: BLE001 - whatever a compiler run fails of, there is Python
             shutil.rmtree(folder, ignore_errors=True)
             self.app.display_warning(
-                f"whence: no compiled writer, capture will cost about twice as much: {error}"
+                f"whence: no compiled writer, capture will cost about half as much again: {error}"
             )
             return
         if version == "editable":

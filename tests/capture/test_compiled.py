@@ -170,11 +170,11 @@ def calls_of(verb):
 @contextmanager
 def in_python():
     """Record without the compiled half."""
-    put, current.put = current.put, None
+    put, current.direct = current.direct, None
     try:
         yield
     finally:
-        current.put = put
+        current.direct = put
 
 
 def lines_of(recorded, made):
@@ -255,13 +255,13 @@ def test_plain_values_take_the_compiled_half(recorded):
     answers = []
     with whence.run("all") as run:
         run.event("first")  # opens the writer's segment
-        put = current.put
+        put = current.direct
 
         def noting(*arguments):
             answers.append(put(*arguments))
             return answers[-1]
 
-        current.put = noting
+        current.direct = noting
         run.decide(
             "depth",
             "deep",
@@ -286,7 +286,7 @@ def test_plain_values_take_the_compiled_half(recorded):
             tool.set(output="a", status="ok")
         with whence.stage("collect", attempt=2):
             pass
-        current.put = put
+        current.direct = put
     assert len(answers) == 15
     assert None not in answers
     recorded.rows("decisions")

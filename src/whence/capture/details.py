@@ -427,7 +427,7 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
         made["error"] = error_field(problem, put)
     if status is None:
         status = "ok" if problem is None else "error"
-    direct = _current.put
+    direct = _current.direct
     if direct is not None:
         known = made.get if made else _nothing
         written = direct(

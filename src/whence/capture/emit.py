@@ -67,7 +67,7 @@ class Shape(msgspec.Struct, frozen=True):
     line: Callable[..., Any]
     """Makes a line: `v` (the head), `run` (the envelope of a scope), and the kind's own fields."""
     template: Any
-    """The same for `State.put`, which takes the kind's own fields in their order; or None."""
+    """The same for `State.direct`, which takes the kind's own fields in their order; or None."""
 
 
 def shape(kind: type[Record], *, has_id: bool = True, direct: bool = True) -> Shape:
@@ -76,7 +76,7 @@ def shape(kind: type[Record], *, has_id: bool = True, direct: bool = True) -> Sh
     Args:
         kind: The kind.
         has_id: Whether its records have ids of their own.
-        direct: Whether its records may be written with `State.put`.
+        direct: Whether its records may be written with `State.direct`.
     """
     fields: list[Any] = [
         ("v", msgspec.Raw),
@@ -110,8 +110,8 @@ def write_plain(scope: Verbs, how: Shape, now_ns: int, *values: Any) -> Any:
     Returns:
         Its id, or True if its kind has none; None if nothing was written.
     """
-    put = _current.put
-    return None if put is None else put(how.template, scope.envelope, now_ns, *values)
+    direct = _current.direct
+    return None if direct is None else direct(how.template, scope.envelope, now_ns, *values)
 
 
 def write(scope: Verbs, how: Shape, line: Any, now_ns: int) -> None:

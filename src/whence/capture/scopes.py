@@ -327,8 +327,8 @@ class Span(Scope):
                 return
             else:
                 attributes = fields or None
-        put = state.put
-        if put is not None and put(
+        direct = state.direct
+        if direct is not None and direct(
             _STARTED_TEMPLATE,
             self.envelope,
             now,
@@ -471,8 +471,8 @@ class Span(Scope):
             self.status = "error"
             problem = details.error(error)
         duration_ns = _mono() - self._started_mono_ns
-        now, put = _wall(), state.put
-        if put is None or not put(
+        now, direct = _wall(), state.direct
+        if direct is None or not direct(
             _ENDED_TEMPLATE, self.envelope, now, self.status, duration_ns, None, problem
         ):
             line = _EndedLine(

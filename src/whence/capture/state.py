@@ -26,7 +26,7 @@ from whence.log.writer import Writer
 from whence.record.values import MARK
 
 Redact = Callable[..., Any]
-Put = Callable[..., Any]
+Direct = Callable[..., Any]
 HELD = "held"
 """Key of a marker that holds bytes until texts in them are redacted."""
 
@@ -63,14 +63,14 @@ class State:
         """Whether records have to take the slow path because of `redact` or `capture_content`."""
         self.quick: Writer | None = None
         """The writer if it is open and records may take the fast path."""
-        self.put: Put | None = None
+        self.direct: Direct | None = None
         """The compiled way to write a record, if there is one and records may take the fast path.
 
         It answers None for a record that it leaves to the writer's other methods.
         """
         self.pid = os.getpid()
         self.opening = threading.RLock()
-        self.parked: tuple[Writer | None, Writer | None, Put | None] | None = None
+        self.parked: tuple[Writer | None, Writer | None, Direct | None] | None = None
         """Writer, `quick` and `put` while the process forks, which they have to stay out of."""
 
     def load(self) -> config.Settings:
@@ -97,7 +97,7 @@ class State:
         """Let the records of this process go to a writer from now on."""
         if not self.careful:
             self.quick = writer
-            self.put = writer.put if lines.COMPILED else None
+            self.direct = writer.put if lines.COMPILED else None
         if self.mirror is not None:
             self.mirror.follow(writer)
         self.writer = writer
@@ -218,7 +218,7 @@ def configure(
         current.capture_content = capture_content
         current.sample_ratio = sample_ratio
         current.careful = redact is not None or not capture_content
-        current.writer = current.quick = current.put = current.parked = None
+        current.writer = current.quick = current.direct = current.parked = None
     if writer is not None:
         writer.close()
         guard_losses(writer)
@@ -297,14 +297,14 @@ def _before_fork() -> None:
     """
     _ids.begin_fork()
     if current.writer is not None or current.parked is None:
-        current.parked = current.writer, current.quick, current.put
-    current.writer = current.quick = current.put = None
+        current.parked = current.writer, current.quick, current.direct
+    current.writer = current.quick = current.direct = None
 
 
 def _after_fork_in_parent() -> None:
     parked, current.parked = current.parked, None
     if parked is not None and current.writer is None:
-        current.writer, current.quick, current.put = parked
+        current.writer, current.quick, current.direct = parked
     _ids.end_fork()
 
 
@@ -314,7 +314,7 @@ def _after_fork_in_child() -> None:
         return  # a record came first
     _ids.reseed()
     inherited = [current.writer] if parked is None else [current.writer, parked[0]]
-    current.writer = current.quick = current.put = None
+    current.writer = current.quick = current.direct = None
     current.seen = Seen(None, -1)
     current.pid = os.getpid()
     current.opening = threading.RLock()  # another thread of the parent may have held it

@@ -93,9 +93,9 @@ class Verbs:
         record_id = ""
         try:
             now = _wall()
-            put = _current.put
-            if put is not None:
-                made = put(
+            direct = _current.direct
+            if direct is not None:
+                made = direct(
                     _DECISION_TEMPLATE,
                     self.envelope,
                     now,

@@ -179,7 +179,7 @@ class Sink:
         Raises:
             StoreError: The sink is the parent process's.
         """
-        if not self._is_ours:
+        if not self._is_ours:  # looked at here: a call costs more, for each record
             self._check_ours()
         key = keys.key_of(record)
         if record.run != self._run:

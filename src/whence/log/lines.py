@@ -2,7 +2,7 @@
 
 The C module `_lines` makes and writes the line of a record in one call. It is built when whence is
 installed where a C compiler is; without it, or with `WHENCE_COMPILED=0` in the environment, the
-Python half does the same work for every record, at about twice the cost.
+Python half does the same work for every record, at about one and a half times the cost.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def write_trace(document: Mapping[str, Any], path: Path) -> Path:
         OSError: It could not be written; nothing is left at `path` that was not there before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _put(path, to_bytes(document))
+    put(path, to_bytes(document))
     return path
 
 
@@ -75,7 +75,7 @@ def write_summary(document: Mapping[str, Any], path: Path) -> Path:
         OSError: It could not be written.
     """
     beside = path.with_name(f"{path.stem}_summary.md")
-    _put(beside, summary(document).encode("utf-8", "backslashreplace"))
+    put(beside, summary(document).encode("utf-8", "backslashreplace"))
     return beside
 
 
@@ -100,10 +100,17 @@ def append_alerts(project: str | None, lines: Iterable[str]) -> Path:
     return path
 
 
-def _put(path: Path, content: bytes) -> None:
+def put(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Put content in the place of a file in one step, with these permissions if they are given.
+
+    Raises:
+        OSError: The disk refuses; the file is as it was.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         beside.write_bytes(content)
+        if mode is not None:
+            beside.chmod(mode)
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)

@@ -8,15 +8,16 @@ report is.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whence.dialects.research import files
 from whence.dialects.research.stages import now
 from whence.ingest import research_parts as parts
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from whence.dialects.research.trace import Trace
@@ -57,7 +58,7 @@ def add_frontmatter(report_path: str | os.PathLike[str], trace: Trace) -> Path:
     fields = _fields(trace, generated)
     changed = with_fields(content, fields)
     if changed != content:
-        _replace(path, changed)
+        files.put(path, changed, mode=path.stat().st_mode & 0o7777)
     if not trace.outputs.get("report_path"):
         trace.set_outputs({**trace.outputs, "report_path": str(report_path)})
     return path
@@ -183,15 +184,3 @@ def _line_end(content: bytes) -> bytes:
     """Return the line end that a file uses."""
     first = re.search(rb"\r\n|\n|\r", content)
     return first[0] if first else b"\n"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put new content in the place of a file in one step, with its permissions."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(content)
-        beside.chmod(path.stat().st_mode & 0o7777)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
