@@ -60,7 +60,10 @@ def parse_ns(text: str) -> int:
 
 def _unix_second(text: str) -> int:
     import calendar  # noqa: PLC0415 - for readers only, and capture should not pay for it
+    import datetime as dt  # noqa: PLC0415 - as above
 
+    if text[7] == "-" and text[10] == "T" and text[17] != "6":  # ten times as fast as below
+        return calendar.timegm(dt.datetime.fromisoformat(text).timetuple())
     return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
 
 

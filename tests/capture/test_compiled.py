@@ -14,7 +14,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import whence
@@ -24,6 +24,7 @@ from whence.log import blobs, lines
 from whence.log.lines import PlainFile
 from whence.record.decision import Decision
 from whence.record.generation import Generation
+from whence.record.values import MAX_DEPTH, is_plain
 
 pytestmark = pytest.mark.skipif(not lines.COMPILED, reason="nothing is compiled here")
 
@@ -456,3 +457,26 @@ def test_numbers_read_back_as_they_were(recorded, numbers):
     assert [struct.pack("d", n) for n in line["data"]["numbers"]] == [
         struct.pack("d", n) for n in numbers
     ]
+
+
+def nested(levels, inside):
+    """Return a value inside so many lists and mappings by turns."""
+    for level in range(levels):
+        inside = [inside] if level % 2 else {"in": inside}
+    return inside
+
+
+@given(st.lists(VALUES, max_size=3))
+@example([nested(MAX_DEPTH, 1)])
+@example([nested(MAX_DEPTH + 1, 1)])
+@example([nested(MAX_DEPTH, {})])
+@example(["", float("nan")])
+def test_both_halves_tell_plain_values_alike(given_values):
+    """What one takes for plain is plain to the other."""
+    assert lines.are_plain(tuple(given_values)) == all(map(is_plain, given_values))
+
+
+def test_values_have_to_be_a_tuple():
+    """A list could change under the eyes of who looks through it."""
+    with pytest.raises(TypeError, match="tuple"):
+        lines.are_plain([1])

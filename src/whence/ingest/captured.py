@@ -59,6 +59,8 @@ class Calls:
     def __init__(self) -> None:
         self._by_answer: OrderedDict[str, _Call] = OrderedDict()
         self._inside: OrderedDict[tuple[str, str], _Call] = OrderedDict()
+        self.is_any = False
+        """Whether a call was noted; `find` finds none before."""
 
     def note(self, record: _Line | Generation, *, by_answer: bool = True) -> None:
         """Take in the record of a call.
@@ -67,6 +69,7 @@ class Calls:
             record: The record.
             by_answer: Whether the id of its answer tells it, too.
         """
+        self.is_any = True
         ended_ns = _clock.parse_ns(record.ts)
         begun_ns = ended_ns - (record.duration_ns or 0)
         call = _Call((record.run, record.span or record.id, begun_ns, ended_ns))

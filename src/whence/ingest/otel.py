@@ -40,7 +40,7 @@ class Origin(msgspec.Struct):
         self.labels = {name: value for name, value in given.items() if value}
 
 
-class Happening(msgspec.Struct, frozen=True):
+class Happening(msgspec.Struct, frozen=True, gc=False):
     """An event of a span."""
 
     name: str
@@ -51,7 +51,7 @@ class Happening(msgspec.Struct, frozen=True):
     """Details."""
 
 
-class Tie(msgspec.Struct, frozen=True):
+class Tie(msgspec.Struct, frozen=True, gc=False):
     """A link of a span to another one."""
 
     trace: str
@@ -62,7 +62,7 @@ class Tie(msgspec.Struct, frozen=True):
     """Details."""
 
 
-class SpanIn(msgspec.Struct):
+class SpanIn(msgspec.Struct, gc=False):
     """One span."""
 
     trace: str
@@ -97,7 +97,7 @@ class SpanIn(msgspec.Struct):
     """How many attributes, events and links the SDK left out."""
 
 
-class LogIn(msgspec.Struct):
+class LogIn(msgspec.Struct, gc=False):
     """One log record."""
 
     trace: str

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _SHOWN_CHARS = 200
-_TRACE_CHARS = 32
-_SPAN_CHARS = 16
+_TRACE_BYTES = 16
+_SPAN_BYTES = 8
+_NO_IDS = (bytes(_TRACE_BYTES), bytes(_SPAN_BYTES))
 
 
 class TooLargeError(IngestError):
@@ -85,20 +86,15 @@ def _iter_spans(message: Any, request: Request) -> Iterator[SpanIn]:
         for of_scope in of_resource.scope_spans:
             origin = Origin(resource, of_scope.scope.name, of_scope.scope.version)
             for s in of_scope.spans:
-                trace, span = s.trace_id.hex(), s.span_id.hex()
-                if (
-                    len(trace) != _TRACE_CHARS
-                    or len(span) != _SPAN_CHARS
-                    or not _are_ids(trace, span)
-                ):
+                trace, span = _hex(s.trace_id, _TRACE_BYTES), _hex(s.span_id, _SPAN_BYTES)
+                if not trace or not span:
                     request.rejected_spans += 1
                     request.why = f"span {s.name[:_SHOWN_CHARS]!r} has no valid trace and span id"
                     continue
-                parent = s.parent_span_id.hex()
                 made = SpanIn(
                     trace,
                     span,
-                    parent if len(parent) == _SPAN_CHARS and parent.strip("0") else "",
+                    _hex(s.parent_span_id, _SPAN_BYTES),
                     s.name,
                     s.start_time_unix_nano,
                     s.end_time_unix_nano,
@@ -131,10 +127,9 @@ def _iter_logs(message: Any) -> Iterator[LogIn]:
         for of_scope in of_resource.scope_logs:
             origin = Origin(resource, of_scope.scope.name, of_scope.scope.version)
             for record in of_scope.log_records:
-                trace, span = record.trace_id.hex(), record.span_id.hex()
                 yield LogIn(
-                    trace if len(trace) == _TRACE_CHARS and trace.strip("0") else "",
-                    span if len(span) == _SPAN_CHARS and span.strip("0") else "",
+                    _hex(record.trace_id, _TRACE_BYTES),
+                    _hex(record.span_id, _SPAN_BYTES),
                     record.time_unix_nano or record.observed_time_unix_nano,
                     record.event_name,
                     record.severity_number,
@@ -145,8 +140,9 @@ def _iter_logs(message: Any) -> Iterator[LogIn]:
                 )
 
 
-def _are_ids(trace: str, span: str) -> bool:
-    return trace.strip("0") != "" and span.strip("0") != ""
+def _hex(number: bytes, size: int) -> str:
+    """Return an id in hex; an empty text for one that is none."""
+    return number.hex() if len(number) == size and number not in _NO_IDS else ""
 
 
 def _attributes(given: Iterable[Any]) -> dict[str, Any]:

@@ -87,10 +87,10 @@ _PLACES = {
     semconv.HANDOFF: _places(*_ANY, *_HANDOFF, "input", "output"),
 }
 _NO_PLACES = _places("error_type", "error_message", "input", "output")
-_NO_PLACE_NAMES = frozenset(_NO_PLACES)
+_READ_NAMES = semconv.TELLING_NAMES.union(_NO_PLACES)
 
 
-class Reading(msgspec.Struct):
+class Reading(msgspec.Struct, gc=False):
     """The attributes of one span, sorted."""
 
     what: str | None
@@ -120,9 +120,16 @@ def read(attributes: dict[str, Any], what: str | None = None) -> Reading:
         attributes: The attributes.
         what: What the span is, a word of `semconv`, where that is known from elsewhere.
     """
-    what = what or semconv.what_it_is(attributes)
     if what is None:
-        return _read_plain(attributes)
+        if _READ_NAMES.isdisjoint(attributes):  # asked once: most spans have nothing to be read
+            return Reading(None, rest=attributes)
+        what = semconv.what_it_is(attributes)
+        if what is None:
+            return _read_plain(attributes)
+    return _read_as(what, attributes)
+
+
+def _read_as(what: str, attributes: dict[str, Any]) -> Reading:
     is_call = what in semconv.CALLS
     places = _PLACES[what]
     found: dict[str, tuple[int, str, Any]] = {}
@@ -170,8 +177,6 @@ def _choose(
 
 def _read_plain(attributes: dict[str, Any]) -> Reading:
     """Return the reading of a span of no AI: an input, an output or an error at most."""
-    if _NO_PLACE_NAMES.isdisjoint(attributes):
-        return Reading(None, rest=attributes)
     reading = Reading(None, rest=dict(attributes))
     for name in attributes:
         place = _NO_PLACES.get(name)

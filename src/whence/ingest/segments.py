@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _MARK = "-import"
 _WRITE_BYTES = 512 << 10
 """How much is written at once: file systems take longer for a byte of a much larger piece."""
-_HEAD = b'{"v":1,"seq":%d,'
+_COMMA = ord(",")
+_HEAD = b'{"v":1,"seq":%d'
 
 
 def is_import(name: SegmentName) -> bool:
@@ -65,7 +66,7 @@ class Segments:
         """Name of the writer of them all."""
         self._number = 0
         self._fd = -1
-        self._pieces: list[bytes] = []
+        self._gathered = bytearray()
         self._count = 0
         self._written = 0
         self._seq = 0
@@ -102,11 +103,15 @@ class Segments:
         Returns:
             The offset that its line will have.
         """
+        gathered = self._gathered
         offset = self.size
         self._count += 1
-        head = _HEAD % (self._seq + self._count)
-        self._pieces += (head, body[1:], b"\n")
-        self.size += len(head) + len(body)
+        gathered += _HEAD % (self._seq + self._count)
+        brace = len(gathered)
+        gathered += body
+        gathered[brace] = _COMMA
+        gathered += b"\n"
+        self.size = self._written + len(gathered)
         return offset
 
     @property
@@ -120,7 +125,7 @@ class Segments:
         Raises:
             StoreError: The disk refuses; nothing of it is kept.
         """
-        batch = memoryview(b"".join(self._pieces))
+        batch = memoryview(self._gathered)
         done = 0
         try:
             while done < len(batch):
@@ -132,12 +137,12 @@ class Segments:
             raise self._refusal(error) from error
         self._seq += self._count
         self._written = self.size
-        self._pieces.clear()
+        self._gathered = bytearray()
         self._count = 0
 
     def drop(self) -> None:
         """Forget what is gathered."""
-        self._pieces.clear()
+        self._gathered = bytearray()
         self._count = 0
         self.size = self._written
 
@@ -165,7 +170,7 @@ class Segments:
         if fd >= 0:
             os.close(fd)
         self.name = None
-        self._pieces.clear()
+        self._gathered = bytearray()
         self.size = self._written = self._seq = self._count = 0
 
     def disown(self) -> None:

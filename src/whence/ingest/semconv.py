@@ -436,6 +436,8 @@ def _answers(attributes: dict[str, Any]) -> bool:
 
 _KIND_NAMES = frozenset(name for name, _ in WHAT_IT_IS)
 _MODEL_NAMES = frozenset(MODEL_NAMES)
+TELLING_NAMES = _KIND_NAMES | _MODEL_NAMES
+"""Attributes of which one that is of AI has at least one."""
 _AGENT_NAMES = frozenset(AGENT_NAMES)
 _ANSWER_NAMES = frozenset(
     {

@@ -18,7 +18,7 @@ import msgspec
 from whence import _clock
 from whence.ingest import keys, usage
 from whence.record.generation import Generation
-from whence.record.span import SpanStarted
+from whence.record.span import SpanEnded, SpanStarted
 
 if TYPE_CHECKING:
     from whence.record.base import Record
@@ -88,6 +88,15 @@ class Shape:
         """Whether one of its spans has no parent."""
         self.ended = ""
         """The latest time at which it ended; empty if it did not."""
+
+    def take(self, key: str, record: Record) -> Note:
+        """Take over a record that `keys.key_of` gave this key, and return the note on it."""
+        if type(record) is SpanEnded:  # half of all records; nothing but the key is noted
+            self.keys.add(key)
+            return key
+        note = note_of(key, record)
+        self.add_note(note)
+        return note
 
     def add_note(self, note: Note) -> None:
         """Take over what a note says."""

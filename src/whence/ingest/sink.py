@@ -23,8 +23,9 @@ from whence.ingest.captured import CallsOfHome
 from whence.ingest.conversations import Conversations
 from whence.ingest.ledger import Ledger
 from whence.ingest.segments import Segments
-from whence.ingest.shape import Note, Shape, note_of
+from whence.ingest.shape import Note, Shape
 from whence.log import blobs
+from whence.log.lines import are_plain
 from whence.log.resend import VALUE_BYTES, Fragment, Seen
 from whence.log.resolve import FIELDS, REFERRING
 from whence.record import codec
@@ -195,25 +196,24 @@ class Sink:
         if not self._records:
             self._open_segment()
         self._add(record)
-        note = note_of(key, record)
-        shape.add_note(note)
-        self._notes.append(note)
+        self._notes.append(shape.take(key, record))
         self._records += 1
         return True
 
     def _add(self, record: Record) -> None:
         fragments: list[Fragment] = []
         sent = None
+        kind = type(record)
         if type(record) is Generation and record.messages:
             sent = self._sent(record.messages, fragments)
             if sent is not None:
                 record = msgspec.structs.replace(record, messages=None)
         body = b""
-        if _is_plain(record):
+        if are_plain(_VALUES[kind](record)) or _is_plain_inside(record):
             count = len(fragments)
             try:
                 body = _encode(record)
-                if len(body) >= VALUE_BYTES and type(record) in _SHARED:
+                if len(body) >= VALUE_BYTES and kind in _SHARED:
                     body = _encode(self._shared(record, fragments))
             except (UnicodeError, RecursionError, msgspec.MsgspecError):
                 del fragments[count:]
@@ -323,18 +323,16 @@ def _getter(kind: type[Record]) -> Callable[[Record], tuple[Any, ...]]:
 _VALUES = {kind: _getter(kind) for kind in codec.KINDS.values()}
 
 
-def _is_plain(record: Record) -> bool:
-    """Whether every value of a record can stand on a line, but for length and alphabet of texts."""
-    for value in _VALUES[type(record)](record):
-        if value is None or type(value) is str or is_plain(value):
-            continue
-        if not isinstance(value, (Usage, list)):
-            return False
-        # Structs inside are no plain values, but what is in them may be.
-        plain = msgspec.to_builtins(value, builtin_types=(bytes,))
-        if not is_plain(plain):
-            return False
-    return True
+def _is_plain_inside(record: Record) -> bool:
+    """Whether the values of a record and what is in structs among them can stand on a line."""
+    return all(
+        is_plain(value)
+        or (
+            isinstance(value, (Usage, list))
+            and is_plain(msgspec.to_builtins(value, builtin_types=(bytes,)))
+        )
+        for value in _VALUES[type(record)](record)
+    )
 
 
 def _fitting(name: str, item: Any) -> Any:

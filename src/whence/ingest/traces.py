@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from whence.ingest.base import Known
     from whence.ingest.reading import Reading
+    from whence.ingest.shape import Shape
     from whence.record.base import Record
 
 WINDOW_SPANS = 10_000
@@ -54,7 +55,7 @@ none), and its resource. A tuple, since one is made for every span.
 """
 
 
-class _Rootless(msgspec.Struct):
+class _Rootless(msgspec.Struct, gc=False):
     """A trace whose root has not come."""
 
     tops: dict[str, _Top] = {}
@@ -63,7 +64,8 @@ class _Rootless(msgspec.Struct):
     """Whether whence exports it: then the root comes last, however long that takes."""
 
 
-_TOLD = frozenset(_FIELDS_BY_NAME)
+_SAID = frozenset({*_FIELDS_BY_NAME, own.RECORD, own.SPAN_KIND})
+"""Attributes that say something of the run as a whole, or that a span is of whence's own export."""
 _root_id = functools.lru_cache(maxsize=1_000)(_ids.root_id)
 
 
@@ -97,14 +99,15 @@ class Traces:
                 yield from self._of_span(span)
 
     def _of_span(self, span: SpanIn) -> list[Record]:
-        if isinstance(span.attributes.get(own.SPAN_KIND), str) or own.RECORD in span.attributes:
+        told: dict[str, str] = {}
+        if not _SAID.isdisjoint(span.attributes):  # asked once: most spans say none of it
             exported = self._of_export(span)
             if exported is not None:
                 return exported
+            told = _told(span)
         shape = self._known.run(span.trace)
         read = reading.read(span.attributes)
         made: list[Record] = []
-        told = {} if _TOLD.isdisjoint(span.attributes) else _told(span)
         if not span.parent:
             self._note_root(span.trace)
             made += self._of_root(span, read, told)
@@ -114,14 +117,10 @@ class Traces:
                 made += _updates(span, told)
             if span.parent == _root_id(span.trace):
                 span.parent = ""  # the run itself, of which no span is made
+        is_call = read.what in semconv.CALLS
         stated_in = None
-        captured = None if span.span in shape.spans else self._captured(span, read.what)
-        if captured is not None:
-            stated_in = captured[1]
-            if captured[0] != span.trace:
-                span.attributes = {**span.attributes, "same_call_run": captured[0]}
-        elif read.what in semconv.CALLS:
-            stated_in = same_call.find(span, read, shape)
+        if is_call or self._calls.is_any:
+            stated_in = self._stated_in(span, read, shape, is_call=is_call)
         made += spans.records_of(span, read, stated_in)
         if span.ended_ns and span.span in shape.spans and spans.running_id(span) in shape.keys:
             made.append(
@@ -135,12 +134,23 @@ class Traces:
             )
         return made
 
-    def _captured(self, span: SpanIn, what: str | None) -> tuple[str, str] | None:
+    def _stated_in(self, span: SpanIn, read: Reading, shape: Shape, *, is_call: bool) -> str | None:
+        """Return the span of the call that this one states again; None if it states none again."""
+        captured = None
+        if span.span not in shape.spans:
+            captured = self._captured(span, is_call=is_call)
+        if captured is None:
+            return same_call.find(span, read, shape) if is_call else None
+        if captured[0] != span.trace:
+            span.attributes = {**span.attributes, "same_call_run": captured[0]}
+        return captured[1]
+
+    def _captured(self, span: SpanIn, *, is_call: bool) -> tuple[str, str] | None:
         """Return run and span of the call of capture's that a span states again; None if of none.
 
         What of capture's log cannot be read is as if it were not there.
         """
-        if what in semconv.CALLS:
+        if is_call:
             begun_ns, ended_ns = span.begun_ns, span.ended_ns or span.begun_ns
             days = (begun_ns // _DAY_NS, ended_ns // _DAY_NS)
             if days not in self._looked:  # once for what lies together
@@ -150,7 +160,10 @@ class Traces:
         return self._calls.find(span)
 
     def _of_export(self, span: SpanIn) -> list[Record] | None:
-        """Return the records of a span of whence's own export; None if it is none after all."""
+        """Return the records of a span of whence's own export; None if it is none."""
+        given = span.attributes
+        if own.RECORD not in given and not isinstance(given.get(own.SPAN_KIND), str):
+            return None
         it = OwnSpan(span)
         if not span.parent:
             merged = not own_runs.is_root(span)

@@ -9,7 +9,8 @@
    line is written whole or not begun, whatever signals and threads do. Where the disk is slow, that
    lock is worth more to the other threads: it then declines for a while.
 
-   The oracle is the Python half: for any values both write records that read the same. */
+   The oracle is the Python half: for any values both write records that read the same, and
+   `are_plain` tells apart what it does. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -306,6 +307,41 @@ put_value(Out *out, PyObject *value, int depth)
     if (PyList_CheckExact(value))
         return put_list(out, value, depth);
     return -1;
+}
+
+/* Whether put_value would take a value but for its length and alphabet. */
+static int
+is_plain(PyObject *value, int depth)
+{
+    if (is_text(value) || value == Py_None || PyBool_Check(value))
+        return 1;
+    if (PyLong_CheckExact(value)) {
+        int overflow;
+        (void)PyLong_AsLongLongAndOverflow(value, &overflow);
+        return !overflow;
+    }
+    if (PyFloat_CheckExact(value))
+        return isfinite(PyFloat_AS_DOUBLE(value));
+    if (depth == 0)
+        return 0;
+    if (PyDict_CheckExact(value)) {
+        PyObject *key, *item;
+        Py_ssize_t place = 0;
+        while (PyDict_Next(value, &place, &key, &item)) {
+            if (!is_plain_key(key) || !is_plain(item, depth - 1))
+                return 0;
+        }
+        return 1;
+    }
+    if (PyList_CheckExact(value)) {
+        Py_ssize_t index, count = PyList_GET_SIZE(value);
+        for (index = 0; index < count; index++) {
+            if (!is_plain(PyList_GET_ITEM(value, index), depth - 1))
+                return 0;
+        }
+        return 1;
+    }
+    return 0;
 }
 
 static int
@@ -875,6 +911,28 @@ module_free(void *module)
     Py_CLEAR(state->template_type);
 }
 
+static PyObject *
+are_plain(PyObject *module, PyObject *values)
+{
+    Py_ssize_t index, count;
+    if (!PyTuple_Check(values)) {
+        PyErr_SetString(PyExc_TypeError, "are_plain takes a tuple of values");
+        return NULL;
+    }
+    count = PyTuple_GET_SIZE(values);
+    for (index = 0; index < count; index++) {
+        if (!is_plain(PyTuple_GET_ITEM(values, index), MAX_DEPTH))
+            Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
+static PyMethodDef module_methods[] = {
+    {"are_plain", are_plain, METH_O,
+     "are_plain(values)\n--\n\nReturn whether JSON holds each of a tuple of values as it is."},
+    {NULL},
+};
+
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
 #ifdef Py_mod_multiple_interpreters
@@ -888,6 +946,7 @@ static struct PyModuleDef definition = {
     .m_name = "whence.log._lines",
     .m_doc = "Makes a record's line and writes it, in one call.",
     .m_size = sizeof(State),
+    .m_methods = module_methods,
     .m_slots = module_slots,
     .m_traverse = module_traverse,
     .m_free = module_free,

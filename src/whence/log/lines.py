@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import msgspec
 
+from whence.record.values import is_plain
+
 if TYPE_CHECKING:
     from whence.log._lines import Template
 
@@ -61,6 +63,12 @@ class PlainFile:
         del template, envelope, now_ns, values
 
 
+def _are_plain(values: tuple[Any, ...], /) -> bool:
+    """Whether each of a tuple of values is plain, see `record.values.is_plain`."""
+    return all(map(is_plain, values))
+
+
+are_plain = _are_plain if TYPE_CHECKING or _lines is None else _lines.are_plain
 LineFile = PlainFile if TYPE_CHECKING or _lines is None else _lines.LineFile
 
 
