@@ -13,7 +13,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
 from whence import _clock, _ids, _interrupts
-from whence.capture import emit, guard, state, values
+from whence.capture import emit, guard, resent, state, values
+from whence.log import lines
+from whence.record import codec
 from whence.record.decision import Option
 from whence.record.generation import Generation, ToolCall, Transformation
 from whence.record.run import Update
@@ -23,10 +25,37 @@ if TYPE_CHECKING:
     from whence.capture.values import Put
     from whence.capture.verbs import Verbs
 
-_TOOL_CALL = emit.shape(ToolCall)
-_GENERATION = emit.shape(Generation, direct=False)
+_TOOL_CALL = emit.shape(
+    ToolCall,
+    error=lines.UNKNOWN,
+    duration_s=lines.UNKNOWN,
+    duration_ms=lines.UNKNOWN,
+    attributes=lines.NAMED,
+)
+_GENERATION = emit.shape(
+    Generation,
+    prompt_template=lines.SHARED_TEXT,
+    messages=lines.MESSAGES,
+    parameters=lines.SHARED_MAPPING,
+    usage=lines.MADE,
+    media=lines.UNKNOWN,
+    error=lines.UNKNOWN,
+    first_chunk_ms=lines.UNKNOWN,
+    first_chunk_s=lines.UNKNOWN,
+    duration_ms=lines.UNKNOWN,
+    duration_s=lines.UNKNOWN,
+    usage_stated=lines.UNKNOWN,
+    attributes=lines.GIVEN,
+)
 _TRANSFORMATION = emit.shape(Transformation)
-_UPDATE = emit.shape(Update, has_id=False)
+_UPDATE = emit.shape(
+    Update,
+    has_id=False,
+    input=lines.SHARED,
+    output=lines.SHARED,
+    fields=lines.UNKNOWN,
+    attributes=lines.NAMED,
+)
 MAX_STACK_CHARS = 8_000
 _OPTION_KEYS = ("name", "probability", "score", "reason_rejected", "chosen")
 _GENERATION_TEXT = frozenset(
@@ -227,6 +256,7 @@ def factors(given: Sequence[Any] | Mapping[str, Any], put: Put) -> list[dict[str
 
 
 _RUN_FIELDS = ("external_id", "workflow", "session", "conversation", "user")
+_OF_RUNS = frozenset(_RUN_FIELDS)
 _UPDATE_FIELDS = frozenset(
     {"input", "output", "status", "algorithm", "input_count", "output_count", *_RUN_FIELDS}
 )
@@ -236,6 +266,13 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
     """Write what became known about an open run or span: keywords of `set`, or tags."""
     now = _clock.wall_ns()
     put = state.put_blob
+    if (
+        attributes
+        and tags is None
+        and (scope.span_id is not None or _OF_RUNS.isdisjoint(attributes))
+        and emit.write_fields(scope, _UPDATE, now, None, attributes)
+    ):
+        return
     if _UPDATE_FIELDS.isdisjoint(attributes):
         if attributes or tags:
             if emit.write_plain(scope, _UPDATE, now, attributes or None, tags):
@@ -261,7 +298,7 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
         "attributes": _attributes(attributes, put) if attributes else None,
         "fields": known or None,
     }
-    emit.write_shared(scope, _UPDATE, fields, now, shared)
+    resent.write_shared(scope, _UPDATE, fields, now, shared)
 
 
 class ToldError(Exception):
@@ -305,9 +342,47 @@ def error_field(given: Any, put: Put) -> dict[str, Any] | None:
     return {"type": "error", "message": _text(given)}
 
 
-def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:  # noqa: C901, PLR0912 - one branch a field or form
+def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:
     """Write a generation record from keyword arguments and return its id."""
     now = _clock.wall_ns()
+    if "duration_ns" not in fields:
+        _state_nanoseconds(fields)
+    return _generation_at_once(scope, fields, now) or _generation_by_field(scope, fields, now)
+
+
+def _generation_at_once(scope: Verbs, fields: dict[str, Any], now_ns: int) -> str | None:
+    """Write a generation of plain values of which the segment holds none; None if it is no such."""
+    if _current.direct_fields is None:
+        return None
+    given = dict(fields)  # another path may need them as they are
+    if given.get("cost_usd") is not None and given.get("cost_source") is None:
+        given["cost_source"] = "declared"
+    stated, provider = given.get("usage"), given.get("provider")
+    if stated is not None:
+        if type(stated) is not dict or not lines.are_plain((stated,)):  # pyright: ignore[reportUnknownArgumentType]
+            return None
+        if provider is not None and type(provider) is not str:
+            return None
+        try:
+            given["usage"] = codec.encode_json(_usage().from_stated(stated, provider))
+        except emit.UNENCODABLE as error:
+            _interrupts.pass_on(error)
+            return None
+    name = given.pop("name", None)
+    if given.get("messages"):
+        return resent.write_conversation(scope, _GENERATION, now_ns, name, given)
+    return emit.write_fields(scope, _GENERATION, now_ns, name, given)
+
+
+def _usage() -> Any:
+    from whence.record import usage  # noqa: PLC0415 - importing whence has to be quick
+
+    return usage
+
+
+def _generation_by_field(  # noqa: C901, PLR0912 - one branch a field or form
+    scope: Verbs, fields: dict[str, Any], now_ns: int
+) -> str:
     record_id = _ids.new_id()
     made: dict[str, Any] = {"id": record_id}
     shared: dict[str, Any] = {}
@@ -326,9 +401,7 @@ def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:  # noqa: C901,
             others[key] = value
     usage_stated = made.pop("usage_stated", None)
     if usage_stated is not None:
-        from whence.record import usage  # noqa: PLC0415 - importing whence has to be quick
-
-        made["usage"] = usage.from_stated(usage_stated, made.get("provider"))
+        made["usage"] = _usage().from_stated(usage_stated, made.get("provider"))
     if made.get("cost_usd") is not None:
         made.setdefault("cost_source", "declared")
     if "error" in made:
@@ -343,7 +416,7 @@ def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:  # noqa: C901,
         (shared if values.is_short(template) else made)["prompt_template"] = template
     if others:
         made["attributes"] = mapping(others, state.put_blob)
-    emit.write_shared(scope, _GENERATION, made, now, shared)
+    resent.write_shared(scope, _GENERATION, made, now_ns, shared)
     return record_id
 
 
@@ -411,45 +484,21 @@ _GENERATION_OTHER: dict[str, Callable[[dict[str, Any], str, Any], None]] = {
 def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
     """Write a tool call record from keyword arguments, which are used up, and return its id."""
     now = _clock.wall_ns()
+    if "duration_ns" not in fields:
+        _state_nanoseconds(fields)
+    direct = _current.direct_fields
+    if direct is not None:
+        written = direct(_TOOL_CALL.template, scope.envelope, now, tool_name, fields, -1)
+        if written is not None:
+            return written
+    record_id = _ids.new_id()
     put = state.put_blob
     pop = fields.pop
     given, got = pop("input", None), pop("output", None)
     problem, status, tool_type = pop("error", None), pop("status", None), pop("tool_type", None)
-    duration_ns = fields.get("duration_ns")
-    if type(duration_ns) is int and INT_MIN <= duration_ns <= INT_MAX:
-        del fields["duration_ns"]
-    else:
-        duration_ns = _nanoseconds(fields, "duration")
-    made: dict[str, Any] = {}
-    if fields:
-        made = _rest_of_tool_call(fields, put)
-    if problem is not None:
-        made["error"] = error_field(problem, put)
+    duration_ns = _nanoseconds(fields, "duration")
     if status is None:
         status = "ok" if problem is None else "error"
-    direct = _current.direct
-    if direct is not None:
-        known = made.get if made else _nothing
-        written = direct(
-            _TOOL_CALL.template,
-            scope.envelope,
-            now,
-            tool_name,
-            tool_type,
-            given,
-            got,
-            known("cache_hit"),
-            known("cache_key"),
-            known("retry_count"),
-            known("rate_limit_delay_ms"),
-            duration_ns,
-            status,
-            known("error"),
-            known("attributes"),
-        )
-        if written is not None:
-            return written
-    record_id = _ids.new_id()
     line = _TOOL_CALL.line(
         v=_TOOL_CALL.head,
         run=scope.envelope,
@@ -460,14 +509,11 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
         output=got if got is None or type(got) is str else values.clean(got, put),
         duration_ns=duration_ns,
         status=_text(status),
-        **made,
+        error=error_field(problem, put),
+        **(_rest_of_tool_call(fields, put) if fields else {}),
     )
     emit.write(scope, _TOOL_CALL, line, now)
     return record_id
-
-
-def _nothing(_key: str) -> None:
-    return None
 
 
 def _rest_of_tool_call(fields: dict[str, Any], put: Put) -> dict[str, Any]:
@@ -507,6 +553,15 @@ def emit_transformation(scope: Verbs, name: str, fields: dict[str, Any]) -> str:
     )
     emit.write(scope, _TRANSFORMATION, line, now)
     return record_id
+
+
+def _state_nanoseconds(fields: dict[str, Any]) -> None:
+    """State a duration in milliseconds, as most do, in nanoseconds."""
+    if "duration_ms" in fields:
+        number = _number(fields["duration_ms"])
+        if number is not None:
+            fields["duration_ns"] = whole_number(number * 1_000_000)
+            del fields["duration_ms"]
 
 
 def _nanoseconds(fields: dict[str, Any], name: str) -> int | None:

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 import msgspec
 
 from whence import _clock, _interrupts
-from whence.capture import guard, state, values
+from whence.capture import guard, state
 from whence.errors import LinkError
 from whence.log import blobs, lines
-from whence.log.resend import VALUE_BYTES, Fragment, Seen
-from whence.log.writer import REFUSED, UNFIT, Writer, split_place
+from whence.log.writer import UNFIT
 from whence.record import codec
 from whence.record.base import FORMAT_VERSION, Record
 
@@ -31,7 +30,8 @@ _LINE_FIELDS = frozenset({"v", "seq", "ts", "run"})
 _ENVELOPE = frozenset({"v", "seq", "ts", "run", "span", "id", "stage", "kind"})
 _SHARED_FIELDS = _ENVELOPE | {"extra"}
 _encode = codec.encode_json
-_UNENCODABLE = (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError)
+UNENCODABLE = (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError)
+"""What encoding raises for values that JSON cannot hold, or UTF-8."""
 _INLINE_BYTES = blobs.INLINE_BYTES
 _current = state.current
 P = ParamSpec("P")
@@ -67,16 +67,17 @@ class Shape(msgspec.Struct, frozen=True):
     line: Callable[..., Any]
     """Makes a line: `v` (the head), `run` (the envelope of a scope), and the kind's own fields."""
     template: Any
-    """The same for `State.direct`, which takes the kind's own fields in their order; or None."""
+    """The same for `State.direct` and `State.direct_fields`; None if nothing is compiled."""
 
 
-def shape(kind: type[Record], *, has_id: bool = True, direct: bool = True) -> Shape:
+def shape(kind: type[Record], *, has_id: bool = True, **forms: str) -> Shape:
     """Return the shape of a kind of record.
 
     Args:
         kind: The kind.
         has_id: Whether its records have ids of their own.
-        direct: Whether its records may be written with `State.direct`.
+        **forms: How values are written that have another form than their field, see
+            `lines.template`.
     """
     fields: list[Any] = [
         ("v", msgspec.Raw),
@@ -94,7 +95,7 @@ def shape(kind: type[Record], *, has_id: bool = True, direct: bool = True) -> Sh
         f"{kind.__name__}Line", fields, kw_only=True, omit_defaults=True, gc=False
     )
     head = b'%d,"kind":"%b"' % (FORMAT_VERSION, str(kind.__struct_config__.tag).encode())
-    template = lines.template(head, kind, skip=_SHARED_FIELDS, has_id=has_id) if direct else None
+    template = lines.template(head, kind, skip=_SHARED_FIELDS, has_id=has_id, forms=forms)
     return Shape(kind, msgspec.Raw(head), line, template)
 
 
@@ -114,12 +115,31 @@ def write_plain(scope: Verbs, how: Shape, now_ns: int, *values: Any) -> Any:
     return None if direct is None else direct(how.template, scope.envelope, now_ns, *values)
 
 
+def write_fields(scope: Verbs, how: Shape, now_ns: int, first: Any, fields: dict[str, Any]) -> Any:
+    """Write a record of named values as the user gave them, if all of them are plain.
+
+    Args:
+        scope: Where it belongs.
+        how: The shape of its kind.
+        now_ns: The time of the record.
+        first: The first of the kind's own fields.
+        fields: The others by name.
+
+    Returns:
+        Its id, or True if its kind has none; None if nothing was written.
+    """
+    direct = _current.direct_fields
+    if direct is None:
+        return None
+    return direct(how.template, scope.envelope, now_ns, first, fields, -1)
+
+
 def write(scope: Verbs, how: Shape, line: Any, now_ns: int) -> None:
     """Write a record of a scope; the user's values in it are clean already."""
     writer = _current.quick
     if writer is not None and writer.write(line, now_ns, scope.run_id) != UNFIT:
         return
-    emit(_record(scope, how, _own_fields(line), now_ns), now_ns)
+    emit(record_of(scope, how, _own_fields(line), now_ns), now_ns)
 
 
 def _own_fields(line: Any) -> dict[str, Any]:
@@ -127,7 +147,8 @@ def _own_fields(line: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in _LINE_FIELDS}
 
 
-def _record(scope: Verbs, how: Shape, fields: dict[str, Any], now_ns: int) -> Record:
+def record_of(scope: Verbs, how: Shape, fields: dict[str, Any], now_ns: int) -> Record:
+    """Return the record of a scope with these fields of its kind."""
     ts, run = _clock.format_ns(now_ns), scope.run_id
     return how.kind(ts=ts, run=run, span=scope.span_id, stage=scope.stage, **fields)
 
@@ -139,7 +160,9 @@ def run_part(run_id: str) -> bytes:
 
 def stage_part(stage: str) -> bytes:
     """Return what the lines of a stage share, as JSON text with a leading comma."""
-    return b',"stage":' + _encode(stage.encode("utf-8", "backslashreplace").decode())
+    if not stage.isascii():
+        stage = stage.encode("utf-8", "backslashreplace").decode()
+    return b',"stage":' + _encode(stage)
 
 
 def envelope(run: bytes, span_id: str, stage: bytes) -> msgspec.Raw:
@@ -154,7 +177,7 @@ def emit(record: Record, now_ns: int) -> None:
     if not current.careful:
         try:
             body = _encode(record)
-        except _UNENCODABLE as error:  # the careful path finds out which field it is
+        except UNENCODABLE as error:  # the careful path finds out which field it is
             _interrupts.pass_on(error)
     if body is None or len(body) > _INLINE_BYTES:
         _emit_carefully(record, now_ns)
@@ -167,113 +190,17 @@ def emit(record: Record, now_ns: int) -> None:
 
 def _emit_carefully(record: Record, now_ns: int) -> None:
     try:
-        body = _carefully(record)
+        body = carefully(record)
         (_current.writer or _current.open_writer()).append(body, now_ns, record.run)
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
         failed(error, record.run)
 
 
-def _carefully(record: Record, raw: frozenset[str] = frozenset()) -> bytes:
+def carefully(record: Record, raw: frozenset[str] = frozenset()) -> bytes:
+    """Return the body of a record, see `careful.encode`."""
     from whence.capture import careful  # noqa: PLC0415 - most programs never need it
 
     return careful.encode(record, raw)
-
-
-def write_shared(
-    scope: Verbs, how: Shape, fields: dict[str, Any], now_ns: int, shared: dict[str, Any]
-) -> None:
-    """Write a record with fields that may repeat what the segment already holds.
-
-    Args:
-        scope: Where it belongs.
-        how: The shape of its kind.
-        fields: Its other fields.
-        now_ns: The time of the record.
-        shared: Field name to clean value; `messages` is a list whose items are shared one by one.
-    """
-    current = _current
-    try:
-        if current.careful:
-            emit(_record(scope, how, fields | shared, now_ns), now_ns)
-            return
-        writer = current.writer or current.open_writer()
-        if not _write_shared(scope, how, fields, now_ns, shared, writer) and not _write_shared(
-            scope, how, fields, now_ns, shared, writer
-        ):
-            # Recorded from a signal or finalizer during a write, or in a race for a new segment.
-            _write_shared(scope, how, fields, now_ns, shared, writer, Seen(writer, -1))
-    except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
-        failed(error, scope.run_id)
-
-
-def _write_shared(  # noqa: PLR0917 - private, and called in one place
-    scope: Verbs,
-    how: Shape,
-    fields: dict[str, Any],
-    now_ns: int,
-    shared: dict[str, Any],
-    writer: Writer,
-    seen: Seen | None = None,
-) -> bool:
-    """Write the record, with references to what the segment holds already.
-
-    Returns:
-        False if the writer moved to another segment meanwhile, so that references would dangle.
-    """
-    if seen is None:
-        seen = _current.seen
-        if seen.serial != writer.serial or seen.writer is not writer:
-            seen = _current.seen = Seen(writer, writer.serial)
-    fragments: list[Fragment] = []
-    written, refers = _with_references(shared, seen, fragments)
-    serial = seen.serial if refers else 0
-    run = scope.run_id
-    line = how.line(v=how.head, run=scope.envelope, **fields, **written)
-    place = writer.write(line, now_ns, run, serial)
-    if place == UNFIT:  # the careful path finds out which field it is
-        record = _record(scope, how, fields | written, now_ns)
-        raw = frozenset(name for name, value in written.items() if type(value) is not str)
-        place = writer.append(_carefully(record, raw), now_ns, run, serial)
-    if place == REFUSED:
-        return False
-    if place >= 0 and fragments:
-        serial, offset = split_place(place)
-        if serial > seen.serial >= 0:  # this record opened a new segment
-            seen = _current.seen = Seen(writer, serial)
-        if serial == seen.serial:
-            seen.remember(offset, fragments)
-    return True
-
-
-def _with_references(
-    shared: dict[str, Any], seen: Seen, fragments: list[Fragment]
-) -> tuple[dict[str, Any], bool]:
-    """Return what to write for each field, and whether anything refers to an earlier line."""
-    written: dict[str, Any] = {}
-    refers = False
-    for name, value in shared.items():
-        if name == "messages" and type(value) is list:
-            texts = [_value_text(message) for message in cast("list[Any]", value)]
-            items = written[name] = seen.messages(texts, fragments)
-            refers = refers or len(items) != len(texts) or any(type(item) is dict for item in items)
-        elif type(value) is str and len(value) < VALUE_BYTES:
-            written[name] = value
-        else:
-            one = written[name] = seen.value((name,), _value_text(value), fragments)
-            refers = refers or type(one) is dict
-    return written, refers
-
-
-def _value_text(value: Any) -> bytes:
-    """Return a clean value as JSON, shrunk to blobs where it is long."""
-    try:
-        text = codec.encode_json(value)
-    except _UNENCODABLE as error:
-        _interrupts.pass_on(error)
-        text = codec.encode_json(values.settle(value, state.store_blob))
-    if len(text) > blobs.INLINE_BYTES:
-        text = codec.encode_json(values.shrink(value, state.store_blob))
-    return text
 
 
 def failed(error: Exception, run: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from whence._version import __version__
-from whence.log.resend import VALUE_BYTES
+from whence.log.lines import VALUE_BYTES
 from whence.record import codec
 
 _LIBRARIES = (
@@ -33,7 +33,7 @@ class Where(msgspec.Struct, frozen=True):
 
     found: dict[str, Any]
     """Versions, git commit and branch, host, process id and program."""
-    text: msgspec.Raw | None
+    text: bytes | None
     """The same as JSON text, so that runs need not encode it again.
 
     None if it is long enough to be written once a segment, or no Unicode.
@@ -53,12 +53,12 @@ def describe(pid: int) -> Where:
     return where
 
 
-def _short_text(found: dict[str, Any]) -> msgspec.Raw | None:
+def _short_text(found: dict[str, Any]) -> bytes | None:
     try:
         text = codec.encode_json(found)
     except UnicodeError:
         return None
-    return msgspec.Raw(text) if len(text) < VALUE_BYTES else None
+    return text if len(text) < VALUE_BYTES else None
 
 
 def _describe(pid: int) -> dict[str, Any]:

@@ -7,19 +7,19 @@ generator. The exception itself goes on untouched.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from msgspec import Raw
 
 from whence import _clock, _ids
-from whence.capture import details, emit, values
+from whence.capture import details, emit, resent, values
 from whence.capture.context import current_scope
-from whence.capture.emit import never_raises
 from whence.capture.noop import NOOP, NoOp
 from whence.capture.state import current as state
 from whence.capture.state import put_blob
 from whence.capture.verbs import Verbs
-from whence.log.resend import VALUE_BYTES
+from whence.log import lines
+from whence.log.lines import VALUE_BYTES
 from whence.record.run import RunEnded, RunStarted
 from whence.record.span import SpanEnded, SpanStarted
 
@@ -45,14 +45,15 @@ _GENERATION_FIELDS = frozenset(
         "parameters",
     }
 )
+_MODEL = ("provider", "model")
 _TOOL_FIELDS = frozenset(
     {"tool_type", "cache_hit", "cache_key", "retry_count", "rate_limit_delay_ms"}
 )
 _CALLS = frozenset({"tool", "generation"})
 _SPAN_FIELDS = frozenset({"agent", "algorithm", "input_count", "output", "output_count", "status"})
-_RUN_STARTED = emit.shape(RunStarted, has_id=False)
+_RUN_STARTED = emit.shape(RunStarted, has_id=False, environment=lines.MADE)
 _RUN_ENDED = emit.shape(RunEnded, has_id=False)
-_STARTED = emit.shape(SpanStarted, has_id=False)
+_STARTED = emit.shape(SpanStarted, has_id=False, input=lines.SHARED)
 _ENDED = emit.shape(SpanEnded, has_id=False)
 _StartedLine = _STARTED.line
 _STARTED_HEAD = _STARTED.head
@@ -209,17 +210,22 @@ class Run(Scope):
         from whence.capture import environment  # noqa: PLC0415 - importing whence has to be quick
 
         where = environment.describe(state.pid)
+        fields = self._fields
+        if where.text is not None and emit.write_fields(
+            self, _RUN_STARTED, now_ns, fields["name"], {**fields, "environment": where.text}
+        ):
+            return
+        attributes = fields.get("attributes")
+        if attributes is not None:
+            fields = {**fields, "attributes": details.attributes(attributes, put_blob)}
         if state.quick is not None and where.text is not None:
             line = _RUN_STARTED.line(
-                v=_RUN_STARTED.head,
-                run=self.envelope,
-                **self._fields,
-                environment=where.text,
+                v=_RUN_STARTED.head, run=self.envelope, **fields, environment=Raw(where.text)
             )
             _write(self, _RUN_STARTED, line, now_ns)
         else:
             shared = {"environment": where.found}
-            emit.write_shared(self, _RUN_STARTED, self._fields, now_ns, shared)
+            resent.write_shared(self, _RUN_STARTED, fields, now_ns, shared)
 
     def _end(self, error: BaseException | None) -> None:
         now = _wall()
@@ -228,6 +234,8 @@ class Run(Scope):
         if error is not None and status not in {"complete", "cancelled"}:
             problem = details.error(error)
         duration_ns = _mono() - self._started_mono_ns
+        if emit.write_plain(self, _RUN_ENDED, now, status, duration_ns, problem):
+            return
         line = _RUN_ENDED.line(
             v=_RUN_ENDED.head,
             run=self.envelope,
@@ -269,7 +277,7 @@ class Span(Scope):
                 outer = self._implicit_run.__enter__()
             if not outer.recording:
                 return NOOP
-            self._open(cast("Scope", outer))
+            self._open(outer)  # pyright: ignore[reportArgumentType] - a cast would cost a call
             _make_current(self)
         except BaseException:  # an interrupt: nobody will leave what was not entered
             _make_current(before)
@@ -303,7 +311,8 @@ class Span(Scope):
         else:
             self.stage = outer.stage
             self.stage_part = stage_part = outer.stage_part
-        self.envelope = emit.envelope(run_part, self.id, stage_part)
+        # What `emit.envelope` does, without the call.
+        self.envelope = Raw(b'%b,"span":"%b"%b' % (run_part, self.id.encode(), stage_part))
         self._pid = state.pid
         self._started_mono_ns = _mono()
         try:
@@ -317,11 +326,11 @@ class Span(Scope):
         given = attributes = None
         if fields:
             given = fields.pop("input", None)
-            if given is not None and (type(given) is not str or len(given) >= VALUE_BYTES):
-                self._write_start_of(fields, given, parent, now)
-                return
-            if self.kind == "tool" and fields.keys() <= _TOOL_FIELDS:
+            if self.kind == "tool" and _TOOL_FIELDS.issuperset(fields):
                 self._pending = fields
+            elif self.kind == "generation" and _GENERATION_FIELDS.issuperset(fields):
+                self._pending = fields
+                attributes = {key: fields[key] for key in _MODEL if key in fields} or None
             elif self.kind in _CALLS or not _SPAN_FIELDS.isdisjoint(fields):
                 self._write_start_of(fields, given, parent, now)
                 return
@@ -342,34 +351,29 @@ class Span(Scope):
             attributes,
         ):
             return
-        line = _StartedLine(
-            v=_STARTED_HEAD,
-            run=self.envelope,
-            name=self.name,
-            span_kind=self.kind,
-            parent=parent,
-            input=given,
-            attributes=attributes and details.attributes(attributes, _put),
-        )
-        _write(self, _STARTED, line, now)
+        made: dict[str, Any] = {"name": self.name, "span_kind": self.kind, "parent": parent}
+        if attributes is not None:
+            made["attributes"] = details.attributes(attributes, _put)
+        self._write_any_start(made, given, now)
 
     def _write_start_of(
         self, fields: dict[str, Any], given: Any, parent: str | None, now_ns: int
     ) -> None:
         """Write the start of a span that was opened with any fields."""
         made: dict[str, Any] = {"name": self.name, "span_kind": self.kind, "parent": parent}
-        later = self._sort(fields, made) if fields else None
+        later = self._sort(fields, made)
+        self._write_any_start(made, given, now_ns)
+        if later:
+            self.set(**later)
+
+    def _write_any_start(self, made: dict[str, Any], given: Any, now_ns: int) -> None:
         if given is None or (type(given) is str and len(given) < VALUE_BYTES):
             line = _StartedLine(v=_STARTED_HEAD, run=self.envelope, **made, input=given)
             _write(self, _STARTED, line, now_ns)
         else:
-            emit.write_shared(self, _STARTED, made, now_ns, {"input": values.clean(given, _put)})
-        if later:
-            self.set(**later)
+            resent.write_shared(self, _STARTED, made, now_ns, {"input": values.clean(given, _put)})
 
-    def _sort(  # noqa: C901 - one branch a field
-        self, fields: dict[str, Any], made: dict[str, Any]
-    ) -> dict[str, Any] | None:
+    def _sort(self, fields: dict[str, Any], made: dict[str, Any]) -> dict[str, Any] | None:
         """Put the fields that the span was opened with where they belong.
 
         Those of its call wait in `_pending`, those of its start go to `made`.
@@ -380,13 +384,10 @@ class Span(Scope):
         pop = fields.pop
         kind = self.kind
         if kind == "tool":
-            if fields.keys() <= _TOOL_FIELDS:
-                self._pending = fields
-                return None
             self._pending = {key: pop(key) for key in _TOOL_FIELDS if key in fields}
         elif kind == "generation" and not _GENERATION_FIELDS.isdisjoint(fields):
             self._pending = {key: pop(key) for key in _GENERATION_FIELDS if key in fields}
-            for key in ("provider", "model"):
+            for key in _MODEL:
                 if key in self._pending:
                     fields[key] = self._pending[key]
         later = None
@@ -432,18 +433,21 @@ class Span(Scope):
             fields["status"] = "cancelled" if _is_cancelled(error) else "error"
         details.emit_tool_call(self, self.name, fields)
 
-    @never_raises
     def record_generation(self, /, **fields: Any) -> str:
         """Record the model call of this span as `Verbs.record_generation` does; return its id."""
-        if self.kind == "generation":
-            if self._pending is not None:
-                fields = self._pending | fields
-                self._pending = None
-            fields.setdefault("name", self.name)
-            if _DURATIONS.isdisjoint(fields):
-                fields["duration_ns"] = _mono() - self._started_mono_ns
-            self._call_status = self._user_status
-        return details.emit_generation(self, fields)
+        try:
+            if self.kind == "generation":
+                if self._pending is not None:
+                    fields = self._pending | fields
+                    self._pending = None
+                fields.setdefault("name", self.name)
+                if _DURATIONS.isdisjoint(fields):
+                    fields["duration_ns"] = _mono() - self._started_mono_ns
+                self._call_status = self._user_status
+            return details.emit_generation(self, fields)
+        except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
+            emit.failed(error, self.run_id)
+            return ""
 
     def __exit__(
         self,
@@ -452,7 +456,17 @@ class Span(Scope):
         stack: TracebackType | None,
     ) -> Literal[False]:
         if self.run_id:  # else never entered, or entered where nothing is recorded
-            Scope.__exit__(self, kind, error, stack)
+            # What `Scope.__exit__` does, without its calls.
+            outer = self._outer
+            if _scope() is self and (outer is None or outer.status == "running"):
+                _make_current(outer)
+            else:
+                self._leave()
+            try:
+                if state.pid == self._pid:
+                    self._end(error)
+            except Exception as failure:  # noqa: BLE001 - capture never raises into the user's program
+                emit.failed(failure, self.run_id)
         if self._implicit_run is not None:
             self._implicit_run.__exit__(kind, error, stack)
         return False
@@ -555,7 +569,7 @@ def open_run(
         if tags is not None:
             fields["tags"] = details.texts(tags)
         if attributes:
-            fields["attributes"] = details.attributes(dict(attributes), put_blob)
+            fields["attributes"] = dict(attributes)
         return Run(fields)
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
         emit.failed(error, "")

@@ -13,7 +13,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -21,9 +21,11 @@ from whence import _ids, _interrupts, config
 from whence.capture import guard
 from whence.errors import ConfigError
 from whence.log import blobs, lines
-from whence.log.resend import Seen
 from whence.log.writer import Writer
 from whence.record.values import MARK
+
+if TYPE_CHECKING:
+    from whence.log.resend import Seen
 
 Redact = Callable[..., Any]
 Direct = Callable[..., Any]
@@ -53,7 +55,8 @@ class State:
         self.writer: Writer | None = None
         self.mirror: Any = None
         """What sends finished runs on, if `otel` asks for it."""
-        self.seen = Seen(None, -1)
+        self.seen: Seen | None = None
+        """What the current segment holds already; None before anything was looked for."""
         self.projects: dict[str, bool] = {}
         self.redact: Redact | None = None
         self.redact_takes_path = False
@@ -68,10 +71,12 @@ class State:
 
         It answers None for a record that it leaves to the writer's other methods.
         """
+        self.direct_fields: Any = None
+        """The same for values by name."""
         self.pid = os.getpid()
         self.opening = threading.RLock()
-        self.parked: tuple[Writer | None, Writer | None, Direct | None] | None = None
-        """Writer, `quick` and `put` while the process forks, which they have to stay out of."""
+        self.parked: tuple[Writer | None, Writer | None] | None = None
+        """Writer and `quick` while the process forks, which they have to stay out of."""
 
     def load(self) -> config.Settings:
         """Return the settings, read from the environment if nobody configured them."""
@@ -96,11 +101,32 @@ class State:
     def write_with(self, writer: Writer) -> None:
         """Let the records of this process go to a writer from now on."""
         if not self.careful:
-            self.quick = writer
-            self.direct = writer.put if lines.COMPILED else None
+            self._be_quick_with(writer)
         if self.mirror is not None:
             self.mirror.follow(writer)
         self.writer = writer
+
+    def _be_quick_with(self, writer: Writer | None) -> None:
+        self.quick = writer
+        if lines.COMPILED and writer is not None:
+            self.direct, self.direct_fields = writer.put, writer.put_fields
+
+    def park(self) -> None:
+        """Put the writer aside."""
+        if self.writer is not None or self.parked is None:
+            self.parked = self.writer, self.quick
+        self.let_go()
+
+    def resume(self) -> None:
+        """Take the writer up again, unless another one was opened meanwhile."""
+        parked, self.parked = self.parked, None
+        if parked is not None and self.writer is None:
+            self._be_quick_with(parked[1])
+            self.writer = parked[0]
+
+    def let_go(self) -> None:
+        """Have no writer any more."""
+        self.writer = self.quick = self.direct = self.direct_fields = None
 
     def find_writer(self) -> Writer | None:
         """Return the writer of this process if there is one, also while the process forks."""
@@ -218,7 +244,8 @@ def configure(
         current.capture_content = capture_content
         current.sample_ratio = sample_ratio
         current.careful = redact is not None or not capture_content
-        current.writer = current.quick = current.direct = current.parked = None
+        current.parked = None
+        current.let_go()
     if writer is not None:
         writer.close()
         guard_losses(writer)
@@ -296,15 +323,11 @@ def _before_fork() -> None:
     parent meanwhile gets it from `open_writer`.
     """
     _ids.begin_fork()
-    if current.writer is not None or current.parked is None:
-        current.parked = current.writer, current.quick, current.direct
-    current.writer = current.quick = current.direct = None
+    current.park()
 
 
 def _after_fork_in_parent() -> None:
-    parked, current.parked = current.parked, None
-    if parked is not None and current.writer is None:
-        current.writer, current.quick, current.direct = parked
+    current.resume()
     _ids.end_fork()
 
 
@@ -314,8 +337,8 @@ def _after_fork_in_child() -> None:
         return  # a record came first
     _ids.reseed()
     inherited = [current.writer] if parked is None else [current.writer, parked[0]]
-    current.writer = current.quick = current.direct = None
-    current.seen = Seen(None, -1)
+    current.let_go()
+    current.seen = None
     current.pid = os.getpid()
     current.opening = threading.RLock()  # another thread of the parent may have held it
     for writer in inherited:

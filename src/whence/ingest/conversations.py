@@ -13,6 +13,8 @@ import operator
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,7 +32,9 @@ class Conversation:
         self.texts: list[bytes] = []
         """Its messages as JSON."""
         self.keys: list[Key] = []
-        """What tells them apart in a segment."""
+        """Their hashes, which tell them apart in a segment."""
+        self.sizes: list[int] = []
+        """Their lengths."""
         self.size_bytes = 0
         """Their length together."""
         self._hashed = 0
@@ -43,9 +47,11 @@ class Conversation:
             pairs = zip(self._items, items, strict=False)
             known = next(n for n, (a, b) in enumerate(pairs) if a is not b)
         new = [encode(item) for item in items[known:]]
-        self.size_bytes += sum(map(len, new)) - sum(map(len, self.texts[known:]))
+        sizes = list(map(len, new))
+        self.size_bytes += sum(sizes) - sum(self.sizes[known:])
+        self.sizes[known:] = sizes
         self.texts[known:] = new
-        self.keys[known:] = [(len(text), hash(text)) for text in new]
+        self.keys[known:] = map(hash, new)
         self._items[known:] = items[known:]
         if known < self._hashed:
             self._hashed, self._hash = 0, hashlib.sha256()
@@ -58,6 +64,10 @@ class Conversation:
             self._hash.update(b"," + self.texts[index] if index else self.texts[index])
         self._hashed = end
         return self._hash.hexdigest()
+
+    def whole(self, start: int, end: int) -> list[Any]:
+        """Return the texts from `start` to before `end`."""
+        return list(map(msgspec.Raw, self.texts[start:end]))
 
 
 class Conversations:

@@ -25,8 +25,8 @@ from whence.ingest.ledger import Ledger
 from whence.ingest.segments import Segments
 from whence.ingest.shape import Note, Shape
 from whence.log import blobs
-from whence.log.lines import are_plain
-from whence.log.resend import VALUE_BYTES, Fragment, Seen
+from whence.log.lines import VALUE_BYTES, are_plain
+from whence.log.resend import Fragment, Seen
 from whence.log.resolve import FIELDS, REFERRING
 from whence.record import codec
 from whence.record.generation import Generation, Usage
@@ -231,7 +231,7 @@ class Sink:
         conversation = self._conversations.of(given, self._text)
         if conversation.size_bytes < VALUE_BYTES:
             return None
-        return self._seen.messages(conversation.texts, fragments, conversation)
+        return self._seen.messages(conversation, fragments)
 
     def _shared(self, record: Record, fragments: list[Fragment]) -> Record:
         """Return the record with references in place of what the segment holds already."""

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_FIELDS 16
+#define MAX_FIELDS 40
 #define MAX_DEPTH 100         /* whence.capture.values.MAX_DEPTH */
 #define SLOW_WRITE_NS 8000000 /* two ticks of the coarse clock */
 #define STALLED_WRITE_NS 100000000
@@ -32,6 +32,7 @@
 #define ID_LENGTH 16
 #define MARK "$whence"
 #define MARK_LENGTH 7
+#define SHARED_BYTES 1024     /* whence.log.resend.VALUE_BYTES */
 
 /* What an interpreter's own copy of the module knows. */
 typedef struct {
@@ -46,6 +47,7 @@ static struct PyModuleDef definition;
 typedef struct {
     char *at;
     char *end;
+    char exact; /* whether every byte has to be as msgspec writes it */
 } Out;
 
 static inline int
@@ -79,6 +81,8 @@ put_escaped(Out *out, unsigned char byte)
     case '\n': return put_bytes(out, "\\n", 2);
     case '\r': return put_bytes(out, "\\r", 2);
     case '\t': return put_bytes(out, "\\t", 2);
+    case '\b': return put_bytes(out, "\\b", 2);
+    case '\f': return put_bytes(out, "\\f", 2);
     default: return put_bytes(out, escape, 6);
     }
 }
@@ -215,7 +219,10 @@ put_float(Out *out, PyObject *number)
         PyErr_Clear();
         return -1;
     }
-    result = put_bytes(out, text, (Py_ssize_t)strlen(text));
+    /* Exponents are written in many ways. */
+    result = out->exact && strchr(text, 'e') != NULL
+                 ? -1
+                 : put_bytes(out, text, (Py_ssize_t)strlen(text));
     PyMem_Free(text);
     return result;
 }
@@ -482,6 +489,29 @@ put_factors(Out *out, PyObject *factors)
     return put_byte(out, ']');
 }
 
+/* What put_fields has beside the values of the fields. */
+typedef struct {
+    PyObject *named;  /* all values by name, those that have no field among them */
+    long long serial; /* of the segment that the record refers into; -1 if it refers to nothing */
+} Call;
+
+/* Messages as JSON, as whence.log.resend has them written. */
+static int
+put_messages(Out *out, PyObject *messages)
+{
+    Py_ssize_t index, count;
+    if (!PyList_CheckExact(messages) || put_byte(out, '[') < 0)
+        return -1;
+    count = PyList_GET_SIZE(messages);
+    for (index = 0; index < count; index++) {
+        PyObject *message = PyList_GET_ITEM(messages, index);
+        if ((index && put_byte(out, ',') < 0) || !PyBytes_CheckExact(message)
+            || put_bytes(out, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message)) < 0)
+            return -1;
+    }
+    return put_byte(out, ']');
+}
+
 /* How the value of a field is written. */
 enum {
     TEXT = 't',
@@ -493,6 +523,14 @@ enum {
     TEXTS = 'l',
     OPTIONS = 'o',
     FACTORS = 'f',
+    MESSAGES = 'c',       /* a list of bytes that are JSON already */
+    SHARED = 'V',         /* what is long is written once a segment, by the Python half */
+    SHARED_TEXT = 'T',
+    SHARED_MAPPING = 'M',
+    MADE = 'r',           /* bytes that are JSON already */
+    NAMED = 'a',          /* a mapping of what has no field of its own */
+    GIVEN = 'A',          /* the same, without what is None */
+    UNKNOWN = 'x',        /* for the Python half */
 };
 
 typedef struct {
@@ -503,7 +541,8 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *head; /* bytes: `{"v":1,"kind":"event","seq":` */
+    PyObject *head;  /* bytes: `{"v":1,"kind":"event","seq":` */
+    PyObject *names; /* name of a field to its index, but for the first and those that have none */
     int has_id;
     Py_ssize_t count;
     Field fields[MAX_FIELDS];
@@ -515,6 +554,7 @@ template_dealloc(Template *self)
     PyTypeObject *type = Py_TYPE(self);
     Py_ssize_t index;
     Py_CLEAR(self->head);
+    Py_CLEAR(self->names);
     for (index = 0; index < self->count; index++) {
         Py_CLEAR(self->fields[index].key);
         Py_CLEAR(self->fields[index].absent);
@@ -547,26 +587,72 @@ template_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     self->head = Py_NewRef(head);
     self->has_id = has_id;
+    self->names = PyDict_New();
+    if (self->names == NULL)
+        goto failed;
     for (index = 0; index < count; index++) {
-        PyObject *key, *required, *absent, *field = PyList_GET_ITEM(fields, index);
+        PyObject *name, *key, *required, *absent, *field = PyList_GET_ITEM(fields, index);
         int form;
         if (!PyTuple_Check(field)
-            || !PyArg_ParseTuple(field, "SCOO", &key, &form, &required, &absent)) {
-            Py_DECREF(self);
+            || !PyArg_ParseTuple(field, "USCOO", &name, &key, &form, &required, &absent)) {
             if (!PyErr_Occurred())
                 PyErr_SetString(PyExc_TypeError, "a field has to be a tuple");
-            return NULL;
+            goto failed;
         }
         self->fields[index].key = Py_NewRef(key);
         self->fields[index].form = (char)form;
         self->fields[index].absent = required == Py_True ? NULL : Py_NewRef(absent);
         self->count = index + 1;
+        if (index && form != NAMED && form != GIVEN) {
+            PyObject *number = PyLong_FromSsize_t(index);
+            int result = number == NULL ? -1 : PyDict_SetItem(self->names, name, number);
+            Py_XDECREF(number);
+            if (result < 0)
+                goto failed;
+        }
     }
     return (PyObject *)self;
+failed:
+    Py_DECREF(self);
+    return NULL;
+}
+
+/* What is named and has no field. */
+static int
+put_named(Out *out, const Template *template, const Field *field, const Call *call)
+{
+    PyObject *key, *value;
+    Py_ssize_t place = 0;
+    char before = '{';
+    while (PyDict_Next(call->named, &place, &key, &value)) {
+        int has_field = PyDict_Contains(template->names, key);
+        if (has_field < 0)
+            return PyErr_Clear(), -1;
+        if (has_field || (value == Py_None && field->form == GIVEN))
+            continue;
+        if (before == '{'
+            && put_bytes(out, PyBytes_AS_STRING(field->key), PyBytes_GET_SIZE(field->key)) < 0)
+            return -1;
+        if (!is_plain_key(key) || put_byte(out, before) < 0 || put_text(out, key) < 0
+            || put_byte(out, ':') < 0 || put_value(out, value, MAX_DEPTH - 1) < 0)
+            return -1;
+        before = ',';
+    }
+    return before == '{' ? 0 : put_byte(out, '}');
+}
+
+/* A value that the segment may hold already, if it is long enough to be looked for. */
+static int
+put_shared(Out *out, PyObject *value)
+{
+    const char *start = out->at;
+    if (put_value(out, value, MAX_DEPTH) < 0)
+        return -1;
+    return out->at - start < SHARED_BYTES ? 0 : -1;
 }
 
 static int
-put_field(Out *out, const Field *field, PyObject *value, PyObject *what)
+put_field(Out *out, const Field *field, PyObject *value, PyObject *what, Call *call)
 {
     if (value == field->absent)
         return 0;
@@ -581,10 +667,20 @@ put_field(Out *out, const Field *field, PyObject *value, PyObject *what)
     case INTEGER: return PyLong_CheckExact(value) ? put_long(out, value) : -1;
     case BOOLEAN: return PyBool_Check(value) ? put_boolean(out, value) : -1;
     case VALUE: return put_value(out, value, MAX_DEPTH);
-    case MAPPING: return PyDict_CheckExact(value) ? put_mapping(out, value, MAX_DEPTH) : -1;
+    case MAPPING:
+    case NAMED:
+    case GIVEN: return PyDict_CheckExact(value) ? put_mapping(out, value, MAX_DEPTH) : -1;
     case TEXTS: return put_texts(out, value);
     case OPTIONS: return put_options(out, value, what);
     case FACTORS: return put_factors(out, value);
+    case MESSAGES: return call == NULL ? -1 : put_messages(out, value);
+    case SHARED: return put_shared(out, value);
+    case SHARED_TEXT: return is_text(value) ? put_shared(out, value) : -1;
+    case SHARED_MAPPING: return PyDict_CheckExact(value) ? put_shared(out, value) : -1;
+    case MADE:
+        return PyBytes_CheckExact(value)
+                   ? put_bytes(out, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+                   : -1;
     default: return -1;
     }
 }
@@ -611,7 +707,7 @@ typedef struct {
     const State *state;
     PyObject *second;
     char *buffer;
-    long long second_ns, turn_after_ns, size, full_at, seq, slow_until_ns;
+    long long second_ns, turn_after_ns, size, full_at, seq, serial, slow_until_ns;
     Py_ssize_t line_bytes;
     int fd;
     char busy, unsettled, was_slow;
@@ -622,6 +718,7 @@ static PyMemberDef linefile_members[] = {
     {"_size", T_LONGLONG, offsetof(LineFile, size), 0, "bytes in the segment"},
     {"_full_at", T_LONGLONG, offsetof(LineFile, full_at), 0, "bytes at which it is full"},
     {"_seq", T_LONGLONG, offsetof(LineFile, seq), 0, "number of its last line"},
+    {"serial", T_LONGLONG, offsetof(LineFile, serial), 0, "number of the segment, from 1"},
     {"_second", T_OBJECT, offsetof(LineFile, second), 0, "the second as text, with the dot"},
     {"_second_ns", T_LONGLONG, offsetof(LineFile, second_ns), 0, "the second in nanoseconds"},
     {"_turn_after_ns", T_LONGLONG, offsetof(LineFile, turn_after_ns), 0,
@@ -737,9 +834,9 @@ put_start(Out *out, LineFile *self, Template *template, const Py_buffer *envelop
    Returns its length, or -1 where it declines. `id` gets the digits of the record's id. */
 static Py_ssize_t
 make_line(LineFile *self, Template *template, const Py_buffer *envelope, long long nanos,
-          PyObject *const *values, Py_ssize_t count, const char *id)
+          PyObject *const *values, Py_ssize_t count, const char *id, Call *call)
 {
-    Out out = {self->buffer, self->buffer + self->line_bytes};
+    Out out = {self->buffer, self->buffer + self->line_bytes, 0};
     PyObject *what = Py_None;
     Py_ssize_t index;
     if (put_start(&out, self, template, envelope, nanos) < 0)
@@ -750,14 +847,19 @@ make_line(LineFile *self, Template *template, const Py_buffer *envelope, long lo
         return -1;
     for (index = 0; index < template->count; index++) {
         const Field *field = &template->fields[index];
-        if (index >= count) {
+        if (call != NULL && (field->form == NAMED || field->form == GIVEN)) {
+            if (put_named(&out, template, field, call) < 0)
+                return -1;
+            continue;
+        }
+        if (index >= count || values[index] == NULL) {
             if (field->absent == NULL)
                 return -1;
             continue;
         }
         if (field->form == VALUE)
             what = values[index];
-        if (put_field(&out, field, values[index], what) < 0)
+        if (put_field(&out, field, values[index], what, call) < 0)
             return -1;
     }
     return put_bytes(&out, "}\n", 2) < 0 ? -1 : out.at - self->buffer;
@@ -802,20 +904,44 @@ is_ready(const LineFile *self, long long now_ns)
     return self->slow_until_ns == 0 || coarse_ns() >= self->slow_until_ns;
 }
 
-static PyObject *
-linefile_put(LineFile *self, PyObject *const *args, Py_ssize_t count)
+/* Puts named values where their fields are.
+
+   Returns -1 for a name that is no text as everybody makes them: to compare another with it could
+   run any code. */
+static int
+bind(const Template *template, PyObject *named, PyObject **values)
 {
-    Template *template;
+    PyObject *key, *value;
+    Py_ssize_t place = 0;
+    while (PyDict_Next(named, &place, &key, &value)) {
+        PyObject *index;
+        if (!is_text(key))
+            return -1;
+        index = PyDict_GetItemWithError(template->names, key);
+        if (index == NULL) {
+            if (PyErr_Occurred())
+                return PyErr_Clear(), -1;
+        }
+        else if (value != Py_None)
+            values[PyLong_AsSsize_t(index)] = value;
+    }
+    return 0;
+}
+
+/* Writes one record.
+
+   Returns its id, True if its kind has none, None where it declines, or NULL with an error for a
+   wrong call. `offset` gets where the line stands. With a `call`, the values are put where they
+   belong in `values`. */
+static PyObject *
+put_record(LineFile *self, PyObject *const *args, PyObject **values, Py_ssize_t count, Call *call,
+           long long *offset)
+{
+    Template *template = (Template *)args[0];
     Py_buffer envelope;
     PyObject *made;
-    long long now_ns;
+    long long now_ns = PyLong_AsLongLong(args[2]);
     char id[ID_LENGTH] = "";
-    if (count < 3 || self->state == NULL || !Py_IS_TYPE(args[0], self->state->template_type)) {
-        PyErr_SetString(PyExc_TypeError, "put takes a Template, an envelope, a time and values");
-        return NULL;
-    }
-    template = (Template *)args[0];
-    now_ns = PyLong_AsLongLong(args[2]);
     if (now_ns == -1 && PyErr_Occurred())
         return NULL;
     if (template->has_id) {
@@ -835,9 +961,13 @@ linefile_put(LineFile *self, PyObject *const *args, Py_ssize_t count)
        so that what is seen of the segment is so. */
     if (made != Py_None) {
         Py_ssize_t length = -1;
-        if (is_ready(self, now_ns))
-            length = make_line(self, template, &envelope, now_ns - self->second_ns, args + 3,
-                               count - 3, id);
+        if (is_ready(self, now_ns)
+            && (call == NULL
+                || ((call->serial < 0 || call->serial == self->serial)
+                    && bind(template, call->named, values) == 0)))
+            length = make_line(self, template, &envelope, now_ns - self->second_ns, values, count,
+                               id, call);
+        *offset = self->size;
         if (length < 0 || write_line(self, length) < 0)
             Py_SETREF(made, Py_NewRef(Py_None));
     }
@@ -845,10 +975,114 @@ linefile_put(LineFile *self, PyObject *const *args, Py_ssize_t count)
     return made;
 }
 
+static int
+is_template(const LineFile *self, PyObject *given)
+{
+    return self->state != NULL && Py_IS_TYPE(given, self->state->template_type);
+}
+
+static PyObject *
+linefile_put(LineFile *self, PyObject *const *args, Py_ssize_t count)
+{
+    long long offset;
+    if (count < 3 || !is_template(self, args[0])) {
+        PyErr_SetString(PyExc_TypeError, "put takes a Template, an envelope, a time and values");
+        return NULL;
+    }
+    return put_record(self, args, (PyObject **)args + 3, count - 3, NULL, &offset);
+}
+
+static PyObject *
+linefile_put_fields(LineFile *self, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *made, *values[MAX_FIELDS] = {NULL};
+    Call call;
+    long long offset = 0;
+    if (count != 6 || !is_template(self, args[0]) || !PyDict_CheckExact(args[4])) {
+        PyErr_SetString(PyExc_TypeError,
+                        "put_fields takes a Template, an envelope, a time, a value, a dictionary "
+                        "of values, and the number of a segment");
+        return NULL;
+    }
+    values[0] = args[3] == Py_None ? NULL : args[3];
+    call.named = args[4];
+    call.serial = PyLong_AsLongLong(args[5]);
+    if (call.serial == -1 && PyErr_Occurred())
+        return NULL;
+    made = put_record(self, args, values, MAX_FIELDS, &call, &offset);
+    if (call.serial >= 0 && made != NULL && made != Py_None) {
+        PyObject *placed = Py_BuildValue("(OL)", made, offset);
+        if (placed == NULL)
+            PyErr_Clear(); /* it is written, which is what matters */
+        else
+            Py_SETREF(made, placed);
+    }
+    return made;
+}
+
+/* Makes JSON of each of a list of values in the buffer.
+
+   Returns 0, or -1 if they are not plain or no line holds them. */
+static int
+put_each(LineFile *self, PyObject *list, Py_ssize_t *sizes)
+{
+    Out out = {self->buffer, self->buffer + self->line_bytes, 1};
+    Py_ssize_t index, count = PyList_GET_SIZE(list);
+    for (index = 0; index < count; index++) {
+        const char *start = out.at;
+        if (put_value(&out, PyList_GET_ITEM(list, index), MAX_DEPTH - 1) < 0)
+            return -1;
+        sizes[index] = out.at - start;
+    }
+    return 0;
+}
+
+/* The list is made beforehand, since that may run other code, which may use the buffer. */
+static PyObject *
+linefile_texts(LineFile *self, PyObject *list)
+{
+    Py_ssize_t *sizes, index, count;
+    const char *start = self->buffer;
+    PyObject *made;
+    if (!PyList_CheckExact(list)) {
+        PyErr_SetString(PyExc_TypeError, "texts takes a list");
+        return NULL;
+    }
+    if (self->buffer == NULL)
+        Py_RETURN_NONE;
+    count = PyList_GET_SIZE(list);
+    made = PyList_New(count);
+    sizes = PyMem_New(Py_ssize_t, count);
+    if (made == NULL || sizes == NULL || PyList_GET_SIZE(list) != count
+        || put_each(self, list, sizes) < 0)
+        goto declined;
+    for (index = 0; index < count; index++) {
+        PyObject *text = PyBytes_FromStringAndSize(start, sizes[index]);
+        if (text == NULL)
+            goto declined;
+        PyList_SET_ITEM(made, index, text);
+        start += sizes[index];
+    }
+    PyMem_Free(sizes);
+    return made;
+declined:
+    PyErr_Clear();
+    PyMem_Free(sizes);
+    Py_XDECREF(made);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef linefile_methods[] = {
     {"put", (PyCFunction)(void (*)(void))linefile_put, METH_FASTCALL,
      "put(template, envelope, now_ns, *values)\n--\n\n"
      "Write one record and return its id, True if its kind has none, or None if it was declined."},
+    {"put_fields", (PyCFunction)(void (*)(void))linefile_put_fields, METH_FASTCALL,
+     "put_fields(template, envelope, now_ns, first, fields, serial)\n--\n\n"
+     "Write one record of values by name; its first field is given apart. Return what put does,\n"
+     "and the offset of the line if the number of a segment is given that it has to stand in."},
+    {"texts", (PyCFunction)linefile_texts, METH_O,
+     "texts(values)\n--\n\n"
+     "Return each of a list of values as JSON; None if they are not plain or no line holds them."},
     {NULL},
 };
 

@@ -1,8 +1,8 @@
-from typing import Self
+from typing import Any, Self
 
 class Template:
     def __new__(
-        cls, head: bytes, has_id: bool, fields: list[tuple[bytes, str, bool, object]], /
+        cls, head: bytes, has_id: bool, fields: list[tuple[str, bytes, str, bool, object]], /
     ) -> Self: ...
 
 class LineFile:
@@ -10,5 +10,16 @@ class LineFile:
     def put(
         self, template: Template, envelope: object, now_ns: int, /, *values: object
     ) -> str | bool | None: ...
+    def put_fields(
+        self,
+        template: Template,
+        envelope: object,
+        now_ns: int,
+        first: object,
+        fields: dict[str, Any],
+        serial: int,
+        /,
+    ) -> str | bool | tuple[str | bool, int] | None: ...
+    def texts(self, values: list[Any], /) -> list[bytes] | None: ...
 
 def are_plain(values: tuple[object, ...], /) -> bool: ...

@@ -16,6 +16,8 @@ import msgspec
 from whence.record.values import is_plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from whence.log._lines import Template
 
 _lines = None
@@ -27,7 +29,19 @@ COMPILED = _lines is not None
 """Whether the compiled half is used."""
 
 _FORMS = {"str": "t", "float": "n", "int": "i", "bool": "b", "dict": "m"}
+_NO_FORMS: dict[str, str] = {}
+MESSAGES, MADE = "c", "r"
+"""A list of bytes that are JSON already; such bytes."""
+SHARED, SHARED_TEXT, SHARED_MAPPING = "V", "T", "M"
+"""A value, text or mapping that is written once a segment if it is long."""
+NAMED, GIVEN = "a", "A"
+"""A mapping of the names that have no field; the same without those that are None."""
+UNKNOWN = "x"
 _LIST_FORMS = {"str": "l", "Option": "o", "dict": "f"}
+
+
+VALUE_BYTES = 1024
+"""A single value shorter than this is cheaper to repeat than to look up and refer to."""
 
 
 class PlainFile:
@@ -43,6 +57,7 @@ class PlainFile:
         "_size",
         "_turn_after_ns",
         "_unsettled",
+        "serial",
     )
 
     _busy: bool
@@ -54,6 +69,7 @@ class PlainFile:
     _size: int
     _turn_after_ns: int
     _unsettled: bool
+    serial: int
 
     def __init__(self, line_bytes: int) -> None:
         del line_bytes
@@ -61,6 +77,23 @@ class PlainFile:
     def put(self, template: Any, envelope: Any, now_ns: int, /, *values: Any) -> str | bool | None:
         """Decline a record: the Python half writes it."""
         del template, envelope, now_ns, values
+
+    def put_fields(  # noqa: PLR0917 - what `put` takes
+        self,
+        template: Any,
+        envelope: Any,
+        now_ns: int,
+        first: Any,
+        fields: dict[str, Any],
+        serial: int,
+        /,
+    ) -> str | bool | tuple[str | bool, int] | None:
+        """Decline a record: the Python half writes it."""
+        del template, envelope, now_ns, first, fields, serial
+
+    def texts(self, values: list[Any], /) -> list[bytes] | None:
+        """Decline to make JSON of values."""
+        del values
 
 
 def _are_plain(values: tuple[Any, ...], /) -> bool:
@@ -72,30 +105,38 @@ are_plain = _are_plain if TYPE_CHECKING or _lines is None else _lines.are_plain
 LineFile = PlainFile if TYPE_CHECKING or _lines is None else _lines.LineFile
 
 
-def template(head: bytes, kind: type[msgspec.Struct], *, skip: frozenset[str], has_id: bool) -> Any:
-    """Return the template of a kind of record for `LineFile.put`; None if nothing is compiled.
+def template(
+    head: bytes,
+    kind: type[msgspec.Struct],
+    *,
+    skip: frozenset[str],
+    has_id: bool,
+    forms: Mapping[str, str] = _NO_FORMS,
+) -> Any:
+    """Return the template of a kind of record; None if nothing is compiled.
 
     Args:
         head: Format version and kind as they stand in a line: `1,"kind":"event"`.
-        kind: The kind; its own fields, in their order, are the values that `put` takes.
+        kind: The kind; its own fields, in their order, are the values that `LineFile.put` takes.
         skip: Fields that are not its own.
         has_id: Whether its records have ids of their own.
+        forms: For fields that `LineFile.put_fields` takes in another form than they are declared
+            with, that form; for names that are no fields and that it leaves to Python, `UNKNOWN`.
 
     Raises:
         TypeError: The kind has a field that the compiled half has no form for.
     """
     if _lines is None:
         return None
-    fields: list[tuple[bytes, str, bool, object]] = [
-        (
-            b',"%b":' % field.encode_name.encode(),
-            _form(field.type),
-            field.default is msgspec.NODEFAULT,
-            field.default,
-        )
-        for field in msgspec.structs.fields(kind)
-        if field.name not in skip
-    ]
+    fields: list[tuple[str, bytes, str, bool, object]] = []
+    for field in msgspec.structs.fields(kind):
+        if field.name not in skip:
+            key = b',"%b":' % field.encode_name.encode()
+            form = forms.get(field.name) or _form(field.type)
+            required = field.default is msgspec.NODEFAULT
+            fields.append((field.name, key, form, required, field.default))
+    known = {field[0] for field in fields}
+    fields += [(name, b"", form, False, None) for name, form in forms.items() if name not in known]
     made: Template = _lines.Template(b'{"v":%b,"seq":' % head, has_id, fields)
     return made
 

@@ -108,7 +108,6 @@ class Writer(lines.LineFile):
         "home",
         "last_reason",
         "lost",
-        "serial",
     )
 
     def __init__(

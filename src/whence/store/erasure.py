@@ -25,8 +25,9 @@ from whence import _clock, _ids
 from whence.errors import RecordError, StoreError
 from whence.log import blobs, reader, retention, segment
 from whence.log import catalog as catalogs
+from whence.log.lines import VALUE_BYTES
 from whence.log.reader import Problem
-from whence.log.resend import VALUE_BYTES, Fragment, Seen
+from whence.log.resend import Fragment, Seen
 from whence.log.resolve import FIELDS, REFERRING
 from whence.record import codec
 from whence.record.base import FORMAT_VERSION
@@ -241,7 +242,7 @@ def _encoded(record: AnyRecord, seen: Seen, fragments: list[Fragment]) -> bytes:
             continue
         if name == "messages":
             texts = [codec.encode_json(message) for message in value]
-            written[name] = seen.messages(texts, fragments)
+            written[name] = seen.texts(texts, fragments)
         else:
             written[name] = seen.value((name,), codec.encode_json(value), fragments)
     plain = msgspec.structs.replace(record, v=0, seq=0, **written)
