@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import whence
-from whence.capture import emit, verbs
+from whence.capture import details, emit, verbs
 from whence.capture.state import current
 from whence.log import blobs, lines
 from whence.log.lines import PlainFile
@@ -420,6 +420,7 @@ def test_a_partial_write_is_taken_back(recorded):
 def test_nothing_is_kept_of_what_was_recorded():
     """A long-lived process does not grow: neither by what is written nor by what is declined."""
     template, envelope = verbs._DECISION.template, b'"' + b"0" * 32 + b'"'
+    generation = details._GENERATION.template
     with whence.run("warm") as run:
         run.event("opens the segment")
         writer = current.writer
@@ -431,6 +432,9 @@ def test_nothing_is_kept_of_what_was_recorded():
                 writer.put(
                     template, envelope, _now(writer), "n", n, "w", 0.5, options, None, {"a": n}
                 )
+                given = {"what": n, "options": options, str(n): n, "messages": writer.texts([n])}
+                for serial in (-1, writer.serial, writer.serial + 1):
+                    writer.put_fields(generation, envelope, _now(writer), "n", given, serial)
 
         work()
         gc.collect()
@@ -445,9 +449,11 @@ def _now(writer):
     return writer._second_ns + 1
 
 
-@pytest.mark.usefixtures("recorded")
-def test_a_busy_writer_declines():
-    """A write under way, a follow-up that is due, another second or no segment are for Python."""
+def test_a_busy_writer_declines(recorded):
+    """A write under way, a follow-up that is due, another second or no segment are for Python.
+
+    So is another segment than the one that a record refers into.
+    """
     with whence.run("states") as run:
         run.event("opens the segment")
         writer = current.writer
@@ -456,7 +462,17 @@ def test_a_busy_writer_declines():
             at_ns += writer._second_ns
             return writer.put(verbs._EVENT.template, run.envelope, at_ns, "m")
 
+        def put_fields(serial):
+            at_ns, fields = writer._second_ns + 1, {"model": "m"}
+            return writer.put_fields(
+                details._GENERATION.template, run.envelope, at_ns, None, fields, serial
+            )
+
         assert put()
+        assert isinstance(put_fields(-1), str)
+        record_id, offset = put_fields(writer.serial)
+        assert record_id.encode() in recorded.bytes_of_log()[offset:]
+        assert put_fields(writer.serial + 1) is None
         assert put(-1) is None
         assert put(writer._turn_after_ns) is None
         for name, value in (("_busy", True), ("_unsettled", True), ("_fd", -1), ("_full_at", 0)):
