@@ -14,7 +14,7 @@ from otlpdata import attributes, imported, request, span, write_lines
 from receiver import started
 
 import whence
-from whence.exports.otlp import convert, encode
+from whence.exports.otlp import convert, encode, files
 from whence.exports.otlp.model import Options
 from whence.ingest import otlp_json
 from whence.ingest.importer import import_paths
@@ -23,6 +23,7 @@ from whence.ingest.traces import Traces
 from whence.log import doctor, reader, segment
 from whence.log.home import Home
 from whence.query.restore import to_json
+from whence.store import rows
 
 ODD_VALUES = [
     {},
@@ -272,3 +273,37 @@ def test_whatever_is_said_in_our_words_breaks_nothing(request_of_export, tmp_pat
     with whence.open(folder / "home") as store:
         for run in runs:
             store.run(run).to_dict()
+
+
+def test_what_comes_back_to_where_it_was_recorded_is_there_already(tmp_path):
+    """A home that gets its own export, or mirrors into itself, does not hold things twice."""
+    home = tmp_path / "home"
+    otlptrip.record(home)
+    with whence.open(home) as store:
+        ids = [row.id for row in store.runs(limit=None)]
+        files.write(store, ids, tmp_path / "out.jsonl", Options())
+        before = {table: store.count(table) for table in rows.TABLES}
+    found = otlptrip.tables(home)
+    for _ in range(2):
+        report = import_paths(home, [tmp_path / "out.jsonl"])
+        assert (report.new, report.skipped) == (0, [])
+        assert report.already_there > 30
+    assert otlptrip.tables(home) == found
+    with whence.open(home) as store:
+        assert {table: store.count(table) for table in rows.TABLES} == before
+
+
+def test_spans_of_others_in_a_run_that_was_recorded_are_taken(tmp_path):
+    """A trace that capture and OpenTelemetry share: only what capture recorded is left out."""
+    home = tmp_path / "home"
+    whence.configure(home=home)
+    with whence.run("mine") as run, whence.step("own"):
+        pass
+    whence.flush()
+    theirs = {**span("theirs"), "traceId": run.id}
+    write_lines(tmp_path / "theirs.jsonl", request(theirs))
+    with whence.open(home) as store:
+        files.write(store, [run.id], tmp_path / "mine.jsonl", Options())
+    assert import_paths(home, [tmp_path / "theirs.jsonl", tmp_path / "mine.jsonl"]).new > 0
+    with whence.open(home) as store:
+        assert sorted(row.name for row in store.spans(limit=None)) == ["own", "theirs"]

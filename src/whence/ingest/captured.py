@@ -1,8 +1,8 @@
 """Model calls that capture recorded, so that a span which states one again is not another call.
 
 Comes in: what capture wrote into the log of a home, whichever process wrote it, and spans. Goes
-out: for a span that states a call which is there, run and span of that call. They are told by the
-answer's id, or by the span that was current when the request was sent, which capture notes; a span
+out: for a span that states a call which is there, run and span of that call; and whether a run was
+recorded there, whose own export says nothing new. Calls are told by the answer's id, or by the span that was current when the request was sent, which capture notes; a span
 around such a call, with nothing between them that makes calls of its own, states it again. The
 rules are those of docs/explanation/usage.md. Only the log of the days around a span is read, each
 line once.
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 MAX_CALLS = 50_000
 """How many calls, and how many spans around them, are remembered."""
 _DAY_NS = 86_400_000_000_000
+MAX_RUNS = 200_000
+"""How many runs are remembered."""
 _IS_CALL, _HAS_IDS = b'"generation"', b'"otel_span_id"'
+_RUN = b'"run":"'
+_RUN_CHARS = 32
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -127,6 +131,11 @@ class CallsOfHome(Calls):
         self._changed_ns: dict[str, int] = {}
         self._offsets: dict[segment.SegmentName, int] = {}
         self._watched: dict[str, set[segment.SegmentName]] = {}
+        self._runs: dict[bytes, None] = {}
+
+    def has_run(self, run: str) -> bool:
+        """Whether capture recorded anything of a run in the days that were read so far."""
+        return run.encode() in self._runs
 
     def catch_up(self, begun_ns: int, ended_ns: int) -> None:
         """Read what was recorded in the days around a time, as far as it is not read yet.
@@ -173,12 +182,20 @@ class CallsOfHome(Calls):
             wanted = _HAS_IDS if is_import else _IS_CALL
             for line in reader.iter_lines(path, offset):
                 self._offsets[name] = line.offset + len(line.content) + 1
+                if not is_import:
+                    self._note_run(line.content)
                 if wanted in line.content:
                     self._take(line.content, by_answer=not is_import)
         except FileNotFoundError:  # retention took it
             live = False
         if not live:
             self._watched[name.day].discard(name)
+
+    def _note_run(self, content: bytes) -> None:
+        start = content.find(_RUN) + len(_RUN)  # before anything that the user said
+        self._runs[content[start : start + _RUN_CHARS]] = None
+        if len(self._runs) > MAX_RUNS:
+            del self._runs[next(iter(self._runs))]
 
     def _take(self, content: bytes, *, by_answer: bool) -> None:
         try:

@@ -103,6 +103,9 @@ class Traces:
         if not _SAID.isdisjoint(span.attributes):  # asked once: most spans say none of it
             exported = self._of_export(span)
             if exported is not None:
+                self._catch_up(span)
+                if self._calls.has_run(span.trace):  # what comes back was recorded here
+                    self._known.run(span.trace).keys.update(map(keys.key_of, exported))
                 return exported
             told = _told(span)
         shape = self._known.run(span.trace)
@@ -151,13 +154,17 @@ class Traces:
         What of capture's log cannot be read is as if it were not there.
         """
         if is_call:
-            begun_ns, ended_ns = span.begun_ns, span.ended_ns or span.begun_ns
-            days = (begun_ns // _DAY_NS, ended_ns // _DAY_NS)
-            if days not in self._looked:  # once for what lies together
-                self._looked.add(days)
-                with contextlib.suppress(OSError):
-                    self._calls.catch_up(begun_ns, ended_ns)
+            self._catch_up(span)
         return self._calls.find(span)
+
+    def _catch_up(self, span: SpanIn) -> None:
+        """Read what capture recorded around a span."""
+        begun_ns, ended_ns = span.begun_ns, span.ended_ns or span.begun_ns
+        days = (begun_ns // _DAY_NS, ended_ns // _DAY_NS)
+        if days not in self._looked:  # once for what lies together
+            self._looked.add(days)
+            with contextlib.suppress(OSError):
+                self._calls.catch_up(begun_ns, ended_ns)
 
     def _of_export(self, span: SpanIn) -> list[Record] | None:
         """Return the records of a span of whence's own export; None if it is none."""
