@@ -76,6 +76,7 @@ _GENERATION_TEXT = frozenset(
 _SHARED = frozenset({"messages", "prompt_template", "parameters"})
 _MARK = "$whence"
 _current = state.current
+_wall = _clock.wall_ns
 _text = values.text
 _number = values.number
 _is_plain = values.is_plain
@@ -264,7 +265,7 @@ _UPDATE_FIELDS = frozenset(
 
 def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None = None) -> None:
     """Write what became known about an open run or span: keywords of `set`, or tags."""
-    now = _clock.wall_ns()
+    now = _wall()
     put = state.put_blob
     if (
         attributes
@@ -344,7 +345,7 @@ def error_field(given: Any, put: Put) -> dict[str, Any] | None:
 
 def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:
     """Write a generation record from keyword arguments and return its id."""
-    now = _clock.wall_ns()
+    now = _wall()
     if "duration_ns" not in fields:
         _state_nanoseconds(fields)
     return _generation_at_once(scope, fields, now) or _generation_by_field(scope, fields, now)
@@ -483,7 +484,7 @@ _GENERATION_OTHER: dict[str, Callable[[dict[str, Any], str, Any], None]] = {
 
 def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
     """Write a tool call record from keyword arguments, which are used up, and return its id."""
-    now = _clock.wall_ns()
+    now = _wall()
     if "duration_ns" not in fields:
         _state_nanoseconds(fields)
     direct = _current.direct_fields
@@ -530,7 +531,7 @@ def _rest_of_tool_call(fields: dict[str, Any], put: Put) -> dict[str, Any]:
 
 def emit_transformation(scope: Verbs, name: str, fields: dict[str, Any]) -> str:
     """Write a transformation record from keyword arguments and return its id."""
-    now = _clock.wall_ns()
+    now = _wall()
     record_id = _ids.new_id()
     put = state.put_blob
     fields = dict(fields)

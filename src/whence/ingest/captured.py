@@ -2,10 +2,10 @@
 
 Comes in: what capture wrote into the log of a home, whichever process wrote it, and spans. Goes
 out: for a span that states a call which is there, run and span of that call; and whether a run was
-recorded there, whose own export says nothing new. Calls are told by the answer's id, or by the span that was current when the request was sent, which capture notes; a span
-around such a call, with nothing between them that makes calls of its own, states it again. The
-rules are those of docs/explanation/usage.md. Only the log of the days around a span is read, each
-line once.
+recorded there, whose own export says nothing new. Calls are told by the answer's id, or by the span
+that was current when the request was sent, which capture notes; a span around such a call, with
+nothing between them that makes calls of its own, states it again. The rules are those of
+docs/explanation/usage.md. Only the log of the days around a span is read, each line once.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ _INTERACTION = frozenset({"total_input_tokens", "total_output_tokens"})
 _ANTHROPIC = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens"})
 _BEDROCK = frozenset({"inputTokens", "outputTokens"})
 _OPENAI = frozenset({"prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"})
+_TOTALS = (("input_tokens", "output_tokens"), ("prompt_tokens", "completion_tokens"))
 _LIMIT = 2**63
 NOT_UNDERSTOOD = "the stated usage gives no tokens: its form is not known"
 """What is noted on a call whose usage was stated and kept, and says nothing."""
@@ -60,6 +61,15 @@ def from_stated(stated: Any, provider: str | None = None) -> Usage:
             return Usage(stated={"value": stated} if stated is not None else None)
         return from_stated(found, provider)
     given = cast("Mapping[str, Any]", stated)
+    if len(given) == 2:  # noqa: PLR2004 - most state input and output alone, and all forms agree on what that means
+        for sent_name, received_name in _TOTALS:
+            sent, received = given.get(sent_name), given.get(received_name)
+            if (
+                type(sent) is int
+                and type(received) is int
+                and -_LIMIT < min(sent, received) <= max(sent, received) < _LIMIT
+            ):
+                return Usage(input_uncached=sent, output_visible=received, stated=dict(given))
     return _reading_of(given, provider)(given)
 
 

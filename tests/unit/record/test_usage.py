@@ -6,6 +6,9 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
 
 from whence.record.generation import Usage
 from whence.record.usage import from_stated, input_tokens, output_tokens
@@ -315,3 +318,22 @@ def test_unknown_stays_unknown():
     """Sums of nothing known are unknown, never 0."""
     assert input_tokens(None) is output_tokens(None) is None
     assert input_tokens(Usage(output_visible=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "received"),
+    [("input_tokens", "output_tokens"), ("prompt_tokens", "completion_tokens")],
+)
+@given(
+    st.integers() | st.floats() | st.none() | st.booleans(),
+    st.integers() | st.just(2**63),
+    st.sampled_from([None, "openai", "anthropic"]),
+)
+def test_input_and_output_alone_mean_what_they_do_beside_other_counts(
+    sent, received, first, second, provider
+):
+    """A count of nothing cached changes nothing but the statement."""
+    alone = from_stated({sent: first, received: second}, provider)
+    beside = from_stated({sent: first, received: second, "details": None}, provider)
+    assert alone.stated == {sent: first, received: second} or first != first  # noqa: PLR0124
+    assert structs.replace(alone, stated=None) == structs.replace(beside, stated=None)
