@@ -1,6 +1,6 @@
 """Brings the structured arguments of verbs into record form.
 
-Options, factors, usage, errors, generations and tool calls.
+Options, factors, usage, generations and tool calls.
 
 Comes in: what the user wrote, in any of the accepted forms. Goes out: clean values for the fields
 of a record. Nothing is guessed: a form that is not known is kept as a value rather than dropped.
@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
 from whence import _clock, _ids, _interrupts
-from whence.capture import emit, guard, resent, state, values
+from whence.capture import emit, resent, state, values
 from whence.log import lines
 from whence.record import codec
 from whence.record.decision import Option
@@ -56,7 +56,6 @@ _UPDATE = emit.shape(
     fields=lines.UNKNOWN,
     attributes=lines.NAMED,
 )
-MAX_STACK_CHARS = 8_000
 _OPTION_KEYS = ("name", "probability", "score", "reason_rejected", "chosen")
 _GENERATION_TEXT = frozenset(
     {
@@ -302,41 +301,14 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
     resent.write_shared(scope, _UPDATE, fields, now, shared)
 
 
-class ToldError(Exception):
-    """Stands for a failure of which the program told only a message."""
-
-
-def error(exception: BaseException) -> dict[str, Any]:
-    """Return type, message and stack of an exception, bounded, without the values of variables."""
-    if type(exception) is ToldError:
-        return {"type": "error", "message": str(exception)[:4_000]}
-    import traceback  # noqa: PLC0415 - most programs that record do not fail
-
-    described = guard.describe(exception)
-    message = described.partition(": ")[2]
-    try:
-        message = str(exception)[:4_000]
-        stack = "".join(traceback.format_exception(exception, limit=-20, chain=True))[
-            -MAX_STACK_CHARS:
-        ]
-    except Exception as error:  # noqa: BLE001 - the user's __str__ may do anything
-        _interrupts.pass_on(error)
-        stack = "the stack could not be formatted"
-    kind = type(exception)
-    name = (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
-    return {"type": name, "message": message, "stack": stack}
-
-
 def error_field(given: Any, put: Put) -> dict[str, Any] | None:
     """Return an error given as exception, text or mapping."""
     if given is None:
         return None
     if issubclass(type(given), BaseException):
-        return error(given)
+        from whence.capture import failures  # noqa: PLC0415 - most programs that record do not fail
+
+        return failures.describe(given)
     fields = _find_mapping(given)
     if fields is not None:
         return mapping(fields, put)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from whence.capture.context import current_scope
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -128,3 +130,38 @@ if not TYPE_CHECKING:
     _Off.__exit__ = staticmethod(
         "".format
     )  # takes what it is told of an exception, answers nothing
+
+
+class Muted(NoOp):
+    """A run that is not recorded, and hides an outer run from what is called inside it."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> Self:
+        self._token = current_scope.set(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> Literal[False]:
+        try:
+            current_scope.reset(self._token)
+        except ValueError:
+            # The block was left in another context than it was entered in; that context never saw
+            # this run.
+            return False
+        return False
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> Literal[False]:
+        return self.__exit__(kind, error, stack)

@@ -14,7 +14,7 @@ from msgspec import Raw
 from whence import _clock, _ids
 from whence.capture import details, emit, resent, values
 from whence.capture.context import current_scope
-from whence.capture.noop import NOOP, NoOp
+from whence.capture.noop import NOOP, Muted, NoOp
 from whence.capture.state import current as state
 from whence.capture.state import put_blob
 from whence.capture.verbs import Verbs
@@ -154,7 +154,7 @@ class Scope(Verbs):
     def finish(self, error: BaseException | str | None = None) -> None:
         """End what `start` opened, with the exception or the message of what went wrong, if any."""
         if self.status == "running":
-            failure = details.ToldError(error) if isinstance(error, str) else error
+            failure = _told(error) if isinstance(error, str) else error
             self.__exit__(None if failure is None else type(failure), failure, None)
 
     def _end(self, error: BaseException | None) -> None:
@@ -232,7 +232,7 @@ class Run(Scope):
         self.status = status = self._user_status or _run_status(error)
         problem = None
         if error is not None and status not in {"complete", "cancelled"}:
-            problem = details.error(error)
+            problem = _describe(error)
         duration_ns = _mono() - self._started_mono_ns
         if emit.write_plain(self, _RUN_ENDED, now, status, duration_ns, problem):
             return
@@ -483,7 +483,7 @@ class Span(Scope):
             self.status = "cancelled"
         else:
             self.status = "error"
-            problem = details.error(error)
+            problem = _describe(error)
         duration_ns = _mono() - self._started_mono_ns
         now, direct = _wall(), state.direct
         if direct is None or not direct(
@@ -505,6 +505,18 @@ class Span(Scope):
         elif self._pending is not None:
             pending, self._pending = self._pending, None
             self.record_generation(**pending, error=error)
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    from whence.capture import failures  # noqa: PLC0415 - most programs that record do not fail
+
+    return failures.describe(error)
+
+
+def _told(message: str) -> BaseException:
+    from whence.capture import failures  # noqa: PLC0415 - as in `_describe`
+
+    return failures.ToldError(message)
 
 
 def _is_cancelled(error: BaseException) -> bool:
@@ -574,38 +586,3 @@ def open_run(
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
         emit.failed(error, "")
         return NOOP
-
-
-class Muted(NoOp):
-    """A run that is not recorded, and hides an outer run from what is called inside it."""
-
-    __slots__ = ("_token",)
-
-    def __enter__(self) -> Self:
-        self._token = current_scope.set(self)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> Literal[False]:
-        try:
-            current_scope.reset(self._token)
-        except ValueError:
-            # The block was left in another context than it was entered in; that context never saw
-            # this run.
-            return False
-        return False
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> Literal[False]:
-        return self.__exit__(kind, error, stack)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from whence import _clock, _ids
-from whence.capture import details, environment, values
+from whence.capture import details, environment, failures, values
 from whence.capture.api import run as open_run
 from whence.capture.context import current_scope
 from whence.capture.noop import NoOp
@@ -227,7 +227,7 @@ class Session:
             status=status,
             ended_ns=_clock.wall_ns(),
             duration_ms=(_clock.mono_ns() - self._started_mono_ns) / 1e6,
-            error=details.error(problem) if problem is not None and failed else None,
+            error=failures.describe(problem) if problem is not None and failed else None,
         )
         ended = msgspec.structs.replace(ended, error=redaction.redacted(ended.error, "error"))
         self._append(live, actions.ended(ended))
