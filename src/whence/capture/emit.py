@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from whence.capture.verbs import Verbs
 
 _LINE_FIELDS = frozenset({"v", "seq", "ts", "run"})
-_ENVELOPE = frozenset({"v", "seq", "ts", "run", "span", "id", "stage", "kind"})
-_SHARED_FIELDS = _ENVELOPE | {"extra"}
 _encode = codec.encode_json
 UNENCODABLE = (UnicodeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError)
 """What encoding raises for values that JSON cannot hold, or UTF-8."""
@@ -87,15 +85,14 @@ def shape(kind: type[Record], *, has_id: bool = True, **forms: str) -> Shape:
     ]
     if has_id:
         fields.append(("id", str))
-    for field in msgspec.structs.fields(kind):
-        if field.name not in _SHARED_FIELDS:
-            required = field.default is msgspec.NODEFAULT
-            fields.append((field.name, Any) if required else (field.name, Any, field.default))
+    for name, _, default in lines.own_fields(kind):
+        required = default is msgspec.NODEFAULT
+        fields.append((name, Any) if required else (name, Any, default))
     line = msgspec.defstruct(
         f"{kind.__name__}Line", fields, kw_only=True, omit_defaults=True, gc=False
     )
     head = b'%d,"kind":"%b"' % (FORMAT_VERSION, str(kind.__struct_config__.tag).encode())
-    template = lines.template(head, kind, skip=_SHARED_FIELDS, has_id=has_id, forms=forms)
+    template = lines.template(head, kind, has_id=has_id, forms=forms)
     return Shape(kind, msgspec.Raw(head), line, template)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,7 +28,18 @@ if os.environ.get("WHENCE_COMPILED") != "0":
 COMPILED = _lines is not None
 """Whether the compiled half is used."""
 
-_FORMS = {"str": "t", "float": "n", "int": "i", "bool": "b", "dict": "m"}
+_FORMS = {
+    "str": "t",
+    "float": "n",
+    "int": "i",
+    "bool": "b",
+    "Any": "v",
+    "dict[]": "m",
+    "list[str]": "l",
+    "list[Option]": "o",
+    "list[dict[str, Any]]": "f",
+}
+_CONSTANTS = (str, float, int, bool, type(None))
 _NO_FORMS: dict[str, str] = {}
 MESSAGES, MADE = "c", "r"
 """A list of bytes that are JSON already; such bytes."""
@@ -37,7 +48,6 @@ SHARED, SHARED_TEXT, SHARED_MAPPING = "V", "T", "M"
 NAMED, GIVEN = "a", "A"
 """A mapping of the names that have no field; the same without those that are None."""
 UNKNOWN = "x"
-_LIST_FORMS = {"str": "l", "Option": "o", "dict": "f"}
 
 
 VALUE_BYTES = 1024
@@ -105,20 +115,36 @@ are_plain = _are_plain if TYPE_CHECKING or _lines is None else _lines.are_plain
 LineFile = PlainFile if TYPE_CHECKING or _lines is None else _lines.LineFile
 
 
+def own_fields(kind: type[msgspec.Struct]) -> list[tuple[str, str, object]]:
+    """Return name, type as written, and default of the fields that a kind adds to its base.
+
+    The type's own tables are read: `msgspec.structs.fields` takes a fifth of a millisecond for each
+    kind, since it evaluates every annotation, and there are many kinds to be imported.
+
+    Raises:
+        TypeError: A default is made anew each time, or the module evaluates its annotations.
+    """
+    declared = kind.__annotations__
+    defaults = dict(
+        zip(reversed(kind.__struct_fields__), reversed(kind.__struct_defaults__), strict=False)
+    )
+    found = [(name, text, defaults.get(name, msgspec.NODEFAULT)) for name, text in declared.items()]
+    if not all(
+        type(text) is str and (default is msgspec.NODEFAULT or isinstance(default, _CONSTANTS))
+        for _, text, default in found
+    ):
+        raise TypeError(f"the fields of {kind.__name__} cannot be read without evaluating them")
+    return found
+
+
 def template(
-    head: bytes,
-    kind: type[msgspec.Struct],
-    *,
-    skip: frozenset[str],
-    has_id: bool,
-    forms: Mapping[str, str] = _NO_FORMS,
+    head: bytes, kind: type[msgspec.Struct], *, has_id: bool, forms: Mapping[str, str] = _NO_FORMS
 ) -> Any:
     """Return the template of a kind of record; None if nothing is compiled.
 
     Args:
         head: Format version and kind as they stand in a line: `1,"kind":"event"`.
         kind: The kind; its own fields, in their order, are the values that `LineFile.put` takes.
-        skip: Fields that are not its own.
         has_id: Whether its records have ids of their own.
         forms: For fields that `LineFile.put_fields` takes in another form than they are declared
             with, that form; for names that are no fields and that it leaves to Python, `UNKNOWN`.
@@ -128,31 +154,26 @@ def template(
     """
     if _lines is None:
         return None
-    fields: list[tuple[str, bytes, str, bool, object]] = []
-    for field in msgspec.structs.fields(kind):
-        if field.name not in skip:
-            key = b',"%b":' % field.encode_name.encode()
-            form = forms.get(field.name) or _form(field.type)
-            required = field.default is msgspec.NODEFAULT
-            fields.append((field.name, key, form, required, field.default))
+    fields: list[tuple[str, bytes, str, bool, object]] = [
+        (
+            name,
+            b',"%b":' % name.encode(),
+            forms.get(name) or _form(declared),
+            default is msgspec.NODEFAULT,
+            default,
+        )
+        for name, declared, default in own_fields(kind)
+    ]
     known = {field[0] for field in fields}
     fields += [(name, b"", form, False, None) for name, form in forms.items() if name not in known]
     made: Template = _lines.Template(b'{"v":%b,"seq":' % head, has_id, fields)
     return made
 
 
-def _form(annotation: Any) -> str:
+def _form(declared: str) -> str:
     """Return the letter of how a field is written, from the type it is declared with."""
-    if annotation is Any:
-        return "v"
-    options = [annotation]
-    if type(None) in get_args(annotation):
-        options = [one for one in get_args(annotation) if one is not type(None)]
-    declared = options[0]
-    item = get_args(declared)[0] if get_origin(declared) is list else None
-    named = (get_origin(item) or item) if item else (get_origin(declared) or declared)
-    form = (_LIST_FORMS if item else _FORMS).get(getattr(named, "__name__", ""))
-    if form is None or len(options) > 1:
-        message = f"a field of type {annotation} has no form in a compiled line"
-        raise TypeError(message)
+    required = declared.removesuffix(" | None")
+    form = _FORMS.get(required) or _FORMS.get(required.partition("[")[0] + "[]")
+    if form is None:
+        raise TypeError(f"a field of type {declared} has no form in a compiled line")
     return form
