@@ -28,7 +28,7 @@ def test_the_fields_of_a_kind_are_those_that_the_struct_has(kind):
 
 
 class Grown(Record, frozen=True, kw_only=True):
-    made_anew: list[Any] = []
+    made_anew: list[Any] = msgspec.field(default_factory=list)
 
 
 def test_a_default_that_is_made_anew_is_refused():
