@@ -52,6 +52,7 @@ class Bench(msgspec.Struct, frozen=True):
         """
         kept = {key: value for key, value in os.environ.items() if not key.startswith("WHENCE_")}
         paths = [str(ROOT), str(ROOT / "src")]
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)  # or whence would be compiled at every start
         return {**kept, "PYTHONPATH": os.pathsep.join(paths), "WHENCE_COMPACT_AT_EXIT": "0"}
 
 

@@ -325,7 +325,10 @@ class Names:
         if not isinstance(found.row, r.OutputRow):
             return found.row.id
         output_id = found.row.output_id
-        return output_id if self._owner(found.run, output_id) == found.run else found.row.id
+        if self._owner(found.run, output_id) != found.run:
+            return found.row.id
+        self._found.setdefault(output_id, found)  # else each would be looked for in all runs
+        return output_id
 
     def _owner(self, run_id: str, output_id: str) -> str:
         """Return the run whose output an id stands for, given one that has such an output.

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _RETRIES = 3
 _RECORD_ID = re.compile(r"[0-9a-f]{16}")
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
 _NEAR_NS = 10_000_000_000
 
 
@@ -55,6 +56,7 @@ class DuckDBStore:
         self._connection.execute("SET parquet_metadata_cache = true")
         self._connection.execute("SET preserve_insertion_order = false")
         self._catalog: Catalog | None = None
+        self._places: tuple[Catalog | None, str, dict[str, list[int]]] | None = None
         self._stamp: tuple[int, int] | None = None
         self._hot: HotTables | None = None
         self._split: tuple[bool, bool] | None = None
@@ -290,7 +292,7 @@ class DuckDBStore:
         """Return the run that an id names; the latest if several match the same kind of id."""
         if not any_id:
             return None
-        if self._ask("SELECT 1 FROM runs WHERE id = ? LIMIT 1", [any_id]):
+        if _RUN_ID.fullmatch(any_id) and self._places_of(any_id):
             return any_id
         if _RECORD_ID.fullmatch(any_id):
             # The id tells when it was made, so a few row groups have it if it is one of ours.
@@ -298,15 +300,15 @@ class DuckDBStore:
             near = self._find_by_id(any_id, (made_ns - _NEAR_NS, made_ns + _NEAR_NS))
             if near is not None:
                 return near
-        for table, name in (("runs", "external_id"), ("outputs", "output_id")):
-            time = TIME_FIELD[table]
-            found = self._ask(
-                f"SELECT run FROM {table} WHERE {name} = ? ORDER BY {time} DESC, run DESC LIMIT 1",
-                [any_id],
-            )
-            if found:
-                return found[0][0]
-        return self._find_by_id(any_id, None)
+        found = self._ask(
+            "SELECT run FROM runs WHERE id = ? OR external_id = ?"
+            " ORDER BY id = ? DESC, started_ns DESC, run DESC LIMIT 1",
+            [any_id, any_id, any_id],
+        ) or self._ask(
+            "SELECT run FROM outputs WHERE output_id = ? ORDER BY ts_ns DESC, run DESC LIMIT 1",
+            [any_id],
+        )
+        return found[0][0] if found else self._find_by_id(any_id, None)
 
     def _find_by_id(self, any_id: str, times_ns: tuple[int, int] | None) -> str | None:
         """Return the run of a row with that id, if one is there, among rows of these times."""
@@ -340,12 +342,20 @@ class DuckDBStore:
         return {table: tables[table] for table in TABLES}
 
     def _places_of(self, run_id: str) -> dict[str, list[int]]:
-        catalog = self._catalog
+        """Return where an archived run stands in the log.
+
+        The last answer is remembered: who finds a run reads it next.
+        """
+        catalog, known = self._catalog, self._places
+        if known is not None and known[0] is catalog and known[1] == run_id:
+            return known[2]
         files = [str(self.home.archive / f) for f in catalog.files("runs")] if catalog else []
         if not files:
             return {}
         found = self._ask("SELECT places FROM read_parquet(?) WHERE id = ?", [files, run_id])
-        return msgspec.json.decode(found[0][0]) if found else {}
+        places: dict[str, list[int]] = msgspec.json.decode(found[0][0]) if found else {}
+        self._places = (catalog, run_id, places)
+        return places
 
     def edges(self, ids: Sequence[str], *, forward: bool) -> list[Row]:
         """Return the links that start or end at any of `ids`."""
