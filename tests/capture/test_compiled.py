@@ -473,6 +473,12 @@ def test_a_busy_writer_declines(recorded):
         record_id, offset = put_fields(writer.serial)
         assert record_id.encode() in recorded.bytes_of_log()[offset:]
         assert put_fields(writer.serial + 1) is None
+        for names in ({"no field": 1}, {Name("what"): 1}, {1: 1}):
+            at_ns = writer._second_ns + 1
+            assert (
+                writer.put_fields(verbs._EVENT.template, run.envelope, at_ns, "m", names, -1)
+                is None
+            )
         assert put(-1) is None
         assert put(writer._turn_after_ns) is None
         for name, value in (("_busy", True), ("_unsettled", True), ("_fd", -1), ("_full_at", 0)):
@@ -512,12 +518,14 @@ def test_a_line_is_as_long_as_the_python_half_allows(recorded):
 
 
 def test_where_nothing_is_compiled_every_record_is_declined():
-    """The stand-in has the same method, and there are no templates to call it with."""
+    """The stand-in has the same methods, and there are no templates to call them with."""
     plain = PlainFile(100)
     assert plain.put(None, b"", 0, "a") is None
+    assert plain.put_fields(None, b"", 0, "a", {}, -1) is None
+    assert plain.texts([]) is None
     compiled, lines._lines = lines._lines, None
     try:
-        assert lines.template(b"", Decision, skip=frozenset(), has_id=True) is None
+        assert lines.template(b"", Decision, has_id=True) is None
     finally:
         lines._lines = compiled
 

@@ -155,6 +155,7 @@ def run_part(run_id: str) -> bytes:
     return b'"%b"' % run_id.encode()
 
 
+@functools.lru_cache(maxsize=256)
 def stage_part(stage: str) -> bytes:
     """Return what the lines of a stage share, as JSON text with a leading comma."""
     if not stage.isascii():

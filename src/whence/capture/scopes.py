@@ -211,13 +211,13 @@ class Run(Scope):
 
         where = environment.describe(state.pid)
         fields = self._fields
-        if where.text is not None and emit.write_fields(
-            self, _RUN_STARTED, now_ns, fields["name"], {**fields, "environment": where.text}
-        ):
-            return
+        if where.text is not None:
+            others = {**fields, "environment": where.text}
+            if emit.write_fields(self, _RUN_STARTED, now_ns, others.pop("name"), others):
+                return
         attributes = fields.get("attributes")
         if attributes is not None:
-            fields = {**fields, "attributes": details.attributes(attributes, put_blob)}
+            fields = {**fields, "attributes": details.attributes(dict(attributes), put_blob)}
         if state.quick is not None and where.text is not None:
             line = _RUN_STARTED.line(
                 v=_RUN_STARTED.head, run=self.envelope, **fields, environment=Raw(where.text)
@@ -567,21 +567,22 @@ def open_run(
             else None
         )
         fields: dict[str, Any] = {"name": _text(name)}
-        given = {
-            "run_kind": kind,
-            "project": project,
-            "external_id": external_id,
-            "parent_run": parent_run or None,
-            "workflow": workflow,
-            "session": session,
-            "conversation": conversation,
-            "user": user,
-        }
-        fields.update({key: _text(value) for key, value in given.items() if value is not None})
+        for key, value in (
+            ("run_kind", kind),
+            ("project", project),
+            ("external_id", external_id),
+            ("parent_run", parent_run or None),
+            ("workflow", workflow),
+            ("session", session),
+            ("conversation", conversation),
+            ("user", user),
+        ):
+            if value is not None:
+                fields[key] = _text(value)
         if tags is not None:
             fields["tags"] = details.texts(tags)
         if attributes:
-            fields["attributes"] = dict(attributes)
+            fields["attributes"] = attributes
         return Run(fields)
     except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
         emit.failed(error, "")

@@ -544,6 +544,7 @@ typedef struct {
     PyObject *head;  /* bytes: `{"v":1,"kind":"event","seq":` */
     PyObject *names; /* name of a field to its index, but for the first and those that have none */
     int has_id;
+    int takes_any; /* whether a field holds what has no field of its own */
     Py_ssize_t count;
     Field fields[MAX_FIELDS];
 } Template;
@@ -603,6 +604,7 @@ template_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         self->fields[index].form = (char)form;
         self->fields[index].absent = required == Py_True ? NULL : Py_NewRef(absent);
         self->count = index + 1;
+        self->takes_any |= form == NAMED || form == GIVEN;
         if (index && form != NAMED && form != GIVEN) {
             PyObject *number = PyLong_FromSsize_t(index);
             int result = number == NULL ? -1 : PyDict_SetItem(self->names, name, number);
@@ -906,8 +908,8 @@ is_ready(const LineFile *self, long long now_ns)
 
 /* Puts named values where their fields are.
 
-   Returns -1 for a name that is no text as everybody makes them: to compare another with it could
-   run any code. */
+   Returns -1 for a name that has no place, or is no text as everybody makes them: to compare another
+   with that could run any code. */
 static int
 bind(const Template *template, PyObject *named, PyObject **values)
 {
@@ -919,7 +921,7 @@ bind(const Template *template, PyObject *named, PyObject **values)
             return -1;
         index = PyDict_GetItemWithError(template->names, key);
         if (index == NULL) {
-            if (PyErr_Occurred())
+            if (PyErr_Occurred() || !template->takes_any)
                 return PyErr_Clear(), -1;
         }
         else if (value != Py_None)
