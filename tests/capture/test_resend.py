@@ -154,6 +154,16 @@ def test_odd_messages_are_whole(recorded):
     assert_whole(recorded, {run: history}, 5)
 
 
+def test_numbers_in_messages_are_whole(recorded):
+    """Probabilities and prices, however encoders write them: a digest is of one way alone."""
+    numbers = [5e-6, 9.9e-5, 1e-5, 1.2e-4, 1e-7, 0.1, 123456.789012, 1e15, 1.5e16, -0.0, 1e300]
+    history = [{"role": "system", "content": "s"}]
+    history += [{"role": "user", "p": number, "content": "t" * 300} for number in numbers]
+    run = converse(history, len(numbers))
+
+    assert_whole(recorded, {run: history}, len(numbers))
+
+
 @pytest.mark.parametrize("size", [500, 5_000, 50_000])
 def test_other_fields_that_repeat_are_whole(recorded, size):
     """Prompt templates, parameters, inputs and outputs."""

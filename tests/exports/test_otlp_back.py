@@ -293,6 +293,31 @@ def test_what_comes_back_to_where_it_was_recorded_is_there_already(tmp_path):
         assert {table: store.count(table) for table in rows.TABLES} == before
 
 
+def test_what_only_other_homes_recorded_of_a_run_is_taken(tmp_path):
+    """A process that took a run up, or somebody who remarked on it, recorded no more than that."""
+    whence.configure(home=tmp_path / "first")
+    with whence.run("whole", external_id="e1") as run:
+        run.decide("depth", "deep")
+        with whence.step("inside"):
+            parent = whence.traceparent()
+    whence.configure(home=tmp_path / "second")
+    with whence.resume(parent):
+        whence.current_span().event("told elsewhere")
+    whence.flush()
+    with whence.open(tmp_path / "first") as store:
+        files.write(store, [run.id], tmp_path / "first.jsonl", Options())
+    report = import_paths(tmp_path / "second", [tmp_path / "first.jsonl"])
+    assert report.already_there == 0
+    with whence.open(tmp_path / "second") as store:
+        assert (store.run("e1").status, store.count("decisions"), store.count("events")) == (
+            "complete",
+            1,
+            1,
+        )
+        files.write(store, [run.id], tmp_path / "second.jsonl", Options())
+    assert import_paths(tmp_path / "second", [tmp_path / "second.jsonl"]).new == 0
+
+
 def test_spans_of_others_in_a_run_that_was_recorded_are_taken(tmp_path):
     """A trace that capture and OpenTelemetry share: only what capture recorded is left out."""
     home = tmp_path / "home"

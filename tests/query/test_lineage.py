@@ -88,6 +88,29 @@ def test_outputs_of_one_name_in_several_runs_are_several_things(store):
     }
 
 
+def test_an_id_of_a_run_and_of_an_output_means_the_same_whatever_was_asked_first(store):
+    """An external id comes first, as everywhere; a run's own output is meant by its own links."""
+    with whence.run("plan", external_id="X") as plan:
+        pass
+    with whence.run("writer") as writer:
+        record = writer.output("X")
+        writer.output("Y")
+        writer.link("derived_from", "Y", source="X")
+    with whence.run("reader") as reader:
+        reader.output("Z")
+        reader.link("derived_from", "Z", source="X")
+        reader.link("derived_from", "Z", source="Y")
+
+    assert [node.id for node in store.lineage("X").descendants] == ["Z"]
+    assert store.lineage("X").id == plan.id
+    assert {node.id: node.table for node in store.lineage("Z").ancestors} == {
+        plan.id: "runs",
+        "Y": "outputs",
+        "X": "outputs",
+    }
+    assert [node.id for node in store.lineage(record, "descendants").descendants] == ["Y", "Z"]
+
+
 def test_ids_that_were_never_recorded_are_nodes_too(store):
     """A file or a ticket that only links name can be asked about; what nothing names cannot."""
     with whence.run("x", external_id="x") as run:

@@ -53,7 +53,6 @@ _UPDATE = emit.shape(
     has_id=False,
     input=lines.SHARED,
     output=lines.SHARED,
-    fields=lines.UNKNOWN,
     attributes=lines.NAMED,
 )
 _OPTION_KEYS = ("name", "probability", "score", "reason_rejected", "chosen")
@@ -256,7 +255,9 @@ def factors(given: Sequence[Any] | Mapping[str, Any], put: Put) -> list[dict[str
 
 
 _RUN_FIELDS = ("external_id", "workflow", "session", "conversation", "user")
-_OF_RUNS = frozenset(_RUN_FIELDS)
+_UNSAID = frozenset({"tags", "fields"})
+"""Fields of an update that no keyword states: such a keyword is an attribute."""
+_UNSAID_OF_RUNS = _UNSAID.union(_RUN_FIELDS)
 _UPDATE_FIELDS = frozenset(
     {"input", "output", "status", "algorithm", "input_count", "output_count", *_RUN_FIELDS}
 )
@@ -266,10 +267,11 @@ def emit_update(scope: Verbs, attributes: dict[str, Any], tags: list[str] | None
     """Write what became known about an open run or span: keywords of `set`, or tags."""
     now = _wall()
     put = state.put_blob
+    unsaid = _UNSAID_OF_RUNS if scope.span_id is None else _UNSAID
     if (
         attributes
         and tags is None
-        and (scope.span_id is not None or _OF_RUNS.isdisjoint(attributes))
+        and unsaid.isdisjoint(attributes)
         and emit.write_fields(scope, _UPDATE, now, None, attributes)
     ):
         return
@@ -342,7 +344,7 @@ def _generation_at_once(scope: Verbs, fields: dict[str, Any], now_ns: int) -> st
             _interrupts.pass_on(error)
             return None
     name = given.pop("name", None)
-    if given.get("messages"):
+    if type(given.get("messages")) is list:
         return resent.write_conversation(scope, _GENERATION, now_ns, name, given)
     return emit.write_fields(scope, _GENERATION, now_ns, name, given)
 
@@ -539,8 +541,9 @@ def _state_nanoseconds(fields: dict[str, Any]) -> None:
 
 def _nanoseconds(fields: dict[str, Any], name: str) -> int | None:
     """Take `<name>_ns`, `<name>_ms` or `<name>_s` from the fields, in nanoseconds."""
-    for unit, factor in (("ns", 1), ("ms", 1_000_000), ("s", 1_000_000_000)):
-        number = _number(fields.pop(f"{name}_{unit}", None))
-        if number is not None:
-            return whole_number(number * factor)
-    return None
+    given = [
+        (_number(fields.pop(f"{name}_{unit}", None)), factor)
+        for unit, factor in (("ns", 1), ("ms", 1_000_000), ("s", 1_000_000_000))
+    ]
+    stated = [number * factor for number, factor in given if number is not None]
+    return whole_number(stated[0]) if stated else None

@@ -329,7 +329,7 @@ class Span(Scope):
             if self.kind == "tool" and _TOOL_FIELDS.issuperset(fields):
                 self._pending = fields
             elif self.kind == "generation" and _GENERATION_FIELDS.issuperset(fields):
-                self._pending = fields
+                self._pending = fields or None
                 attributes = {key: fields[key] for key in _MODEL if key in fields} or None
             elif self.kind in _CALLS or not _SPAN_FIELDS.isdisjoint(fields):
                 self._write_start_of(fields, given, parent, now)

@@ -1,8 +1,8 @@
 """Model calls that capture recorded, so that a span which states one again is not another call.
 
 Comes in: what capture wrote into the log of a home, whichever process wrote it, and spans. Goes
-out: for a span that states a call which is there, run and span of that call; and whether a run was
-recorded there, whose own export says nothing new. Calls are told by the answer's id, or by the span
+out: for a span that states a call which is there, run and span of that call; and what of a run is
+there, whose own export may come back. Calls are told by the answer's id, or by the span
 that was current when the request was sent, which capture notes; a span around such a call, with
 nothing between them that makes calls of its own, states it again. The rules are those of
 docs/explanation/usage.md. Only the log of the days around a span is read, each line once.
@@ -10,26 +10,34 @@ docs/explanation/usage.md. Only the log of the days around a span is read, each 
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from whence import _clock
-from whence.ingest import reading, segments, semconv
+from whence.errors import RecordError
+from whence.ingest import keys, reading, segments, semconv
 from whence.ingest.shape import PASSABLE
 from whence.log import reader, segment
+from whence.record import codec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from whence.ingest.otel import SpanIn
     from whence.log.home import Home
+    from whence.record.codec import AnyRecord
     from whence.record.generation import Generation
 
 MAX_CALLS = 50_000
 """How many calls, and how many spans around them, are remembered."""
 _DAY_NS = 86_400_000_000_000
-MAX_RUNS = 200_000
-"""How many runs are remembered."""
+MAX_RUNS = 100_000
+"""Of how many runs is remembered where they stand."""
+MAX_KEYED_RUNS = 100
+"""Of how many runs is remembered what they hold."""
 _IS_CALL, _HAS_IDS = b'"generation"', b'"otel_span_id"'
 _RUN = b'"run":"'
 _RUN_CHARS = 32
@@ -131,11 +139,47 @@ class CallsOfHome(Calls):
         self._changed_ns: dict[str, int] = {}
         self._offsets: dict[segment.SegmentName, int] = {}
         self._watched: dict[str, set[segment.SegmentName]] = {}
-        self._runs: dict[bytes, None] = {}
+        self._runs: dict[bytes, dict[segment.SegmentName, tuple[int, int]]] = {}
+        """Run to the stretch of each segment in which something of it stands."""
+        self._keys: OrderedDict[str, tuple[object, frozenset[str]]] = OrderedDict()
 
-    def has_run(self, run: str) -> bool:
-        """Whether capture recorded anything of a run in the days that were read so far."""
-        return run.encode() in self._runs
+    def keys_of(self, run: str) -> frozenset[str]:
+        """Return what tells the records of a run that were not imported, see `keys.key_of`.
+
+        Of the days that were read so far.
+
+        Raises:
+            OSError: A segment cannot be read.
+        """
+        stretches = dict(self._runs.get(run.encode(), {}))
+        known = self._keys.pop(run, None)
+        if known is None or known[0] != stretches:
+            found = frozenset(
+                keys.key_of(record)
+                for name, stretch in stretches.items()
+                for record in self._iter_records(name, run, stretch)
+            )
+            known = (stretches, found)
+        self._keys[run] = known
+        if len(self._keys) > MAX_KEYED_RUNS:
+            self._keys.popitem(last=False)
+        return known[1]
+
+    def _iter_records(
+        self, name: segment.SegmentName, run: str, stretch: tuple[int, int]
+    ) -> Iterator[AnyRecord]:
+        start, end = stretch
+        try:
+            for line in reader.iter_lines(name.path_in(self._home), start):
+                if line.offset >= end:
+                    return
+                if run.encode() in line.content:
+                    with contextlib.suppress(RecordError):  # whence doctor tells of it
+                        record = codec.decode(line.content)
+                        if record.run == run:
+                            yield record
+        except FileNotFoundError:  # retention took it
+            return
 
     def catch_up(self, begun_ns: int, ended_ns: int) -> None:
         """Read what was recorded in the days around a time, as far as it is not read yet.
@@ -183,7 +227,7 @@ class CallsOfHome(Calls):
             for line in reader.iter_lines(path, offset):
                 self._offsets[name] = line.offset + len(line.content) + 1
                 if not is_import:
-                    self._note_run(line.content)
+                    self._note_run(name, line.offset, line.content)
                 if wanted in line.content:
                     self._take(line.content, by_answer=not is_import)
         except FileNotFoundError:  # retention took it
@@ -191,9 +235,11 @@ class CallsOfHome(Calls):
         if not live:
             self._watched[name.day].discard(name)
 
-    def _note_run(self, content: bytes) -> None:
+    def _note_run(self, name: segment.SegmentName, offset: int, content: bytes) -> None:
         start = content.find(_RUN) + len(_RUN)  # before anything that the user said
-        self._runs[content[start : start + _RUN_CHARS]] = None
+        stretches = self._runs.setdefault(content[start : start + _RUN_CHARS], {})
+        begun = stretches[name][0] if name in stretches else offset
+        stretches[name] = (begun, offset + len(content) + 1)
         if len(self._runs) > MAX_RUNS:
             del self._runs[next(iter(self._runs))]
 

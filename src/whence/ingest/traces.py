@@ -25,6 +25,7 @@ from whence.ingest.otel import STATUS_ERROR, SpanIn
 from whence.ingest.own_spans import OwnSpan
 from whence.record.generation import Generation
 from whence.record.run import RunEnded, RunStarted, Update
+from whence.record.span import SpanEnded, SpanStarted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,6 +65,7 @@ class _Rootless(msgspec.Struct, gc=False):
     """Whether whence exports it: then the root comes last, however long that takes."""
 
 
+_STATES = (RunStarted, RunEnded, SpanStarted, SpanEnded, Update)
 _SAID = frozenset({*_FIELDS_BY_NAME, own.RECORD, own.SPAN_KIND})
 """Attributes that say something of the run as a whole, or that a span is of whence's own export."""
 _root_id = functools.lru_cache(maxsize=1_000)(_ids.root_id)
@@ -104,8 +106,7 @@ class Traces:
             exported = self._of_export(span)
             if exported is not None:
                 self._catch_up(span)
-                if self._calls.has_run(span.trace):  # what comes back was recorded here
-                    self._known.run(span.trace).keys.update(map(keys.key_of, exported))
+                self._note_recorded(span.trace, exported)
                 return exported
             told = _told(span)
         shape = self._known.run(span.trace)
@@ -156,6 +157,26 @@ class Traces:
         if is_call:
             self._catch_up(span)
         return self._calls.find(span)
+
+    def _note_recorded(self, run: str, exported: list[Record]) -> None:
+        """Note which records of an export are there, since they were recorded in this home.
+
+        What an export says of a run or span is made of several records, with ids of their own where
+        those that were recorded had none: it is there if the start of that run or span is.
+        """
+        recorded: frozenset[str] = frozenset()
+        with contextlib.suppress(OSError):
+            recorded = self._calls.keys_of(run)
+        if not recorded:
+            return
+        there = self._known.run(run).keys
+        for record in exported:
+            key = keys.key_of(record)
+            of_state = key
+            if isinstance(record, _STATES):
+                of_state = keys.SPAN_STARTED + record.span if record.span else keys.RUN_STARTED
+            if of_state in recorded:
+                there.add(key)
 
     def _catch_up(self, span: SpanIn) -> None:
         """Read what capture recorded around a span."""

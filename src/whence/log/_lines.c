@@ -29,6 +29,7 @@
 #define LONGEST_NUMBER 32
 #define LARGEST_DECIMAL 1e9
 #define MOST_PLACES 6
+#define LEAST_PLAIN 1e-4      /* below it, encoders turn to exponents at different places */
 #define ID_LENGTH 16
 #define MARK "$whence"
 #define MARK_LENGTH 7
@@ -211,6 +212,8 @@ put_float(Out *out, PyObject *number)
     int result;
     if (value - value != 0)
         return -1; /* not a number, or infinite */
+    if (out->exact && value != 0 && value > -LEAST_PLAIN && value < LEAST_PLAIN)
+        return -1;
     result = put_decimal(out, value);
     if (result <= 0)
         return result;

@@ -241,6 +241,8 @@ class Names:
         self._own: dict[str, find.Found] = {}
         self._outputs: dict[str, Mapping[str, find.Found]] = {}
         self._owners: dict[str, dict[str, str]] = {}
+        self._named: dict[str, find.Found] = {}
+        """Outputs by the node id that is the user's; else each would be looked for in all runs."""
         if known is not None:
             self._rows[known.run] = known.rows
             # Thousands of spans may be asked about together: that should not take as many look-ups.
@@ -327,7 +329,7 @@ class Names:
         output_id = found.row.output_id
         if self._owner(found.run, output_id) != found.run:
             return found.row.id
-        self._found.setdefault(output_id, found)  # else each would be looked for in all runs
+        self._named[output_id] = found
         return output_id
 
     def _owner(self, run_id: str, output_id: str) -> str:
@@ -367,9 +369,13 @@ class Names:
             }
         return self._outputs.get(run_id, {})
 
+    def _thing(self, node_id: str) -> find.Found | None:
+        """Return what a node is: under a user's id an output, though a run may have that id too."""
+        return self._named.get(node_id) or self.found(node_id)
+
     def aliases(self, node_id: str) -> tuple[str, ...]:
         """Return every id that a thing goes by."""
-        found = self.found(node_id)
+        found = self._thing(node_id)
         return (node_id,) if found is None else found.ids
 
     def edge(self, link: r.LinkRow) -> Edge:
@@ -380,14 +386,14 @@ class Names:
 
     def node(self, node_id: str, distance: int) -> Node:
         """Return a thing as a node."""
-        found = self.found(node_id)
+        found = self._thing(node_id)
         if found is None:
             return Node(node_id, text.printable(node_id, _LABEL_COLUMNS), None, None, distance)
         return Node(node_id, self.label(node_id), found.table, found.run, distance)
 
     def label(self, node_id: str) -> str:
         """Return what a thing is, on one printable line."""
-        found = self.found(node_id)
+        found = self._thing(node_id)
         match found.row if found else None:
             case r.RunRow() as run:
                 name = run.external_id or run.name or run.id
