@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 _RETRIES = 3
 _RECORD_ID = re.compile(r"[0-9a-f]{16}")
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
+_NAMED_SQL = """
+SELECT run FROM (
+    SELECT run, 0 AS rank, 0 AS ts_ns FROM runs WHERE id = ?
+    UNION ALL SELECT run, 1, started_ns FROM runs WHERE external_id = ?
+    UNION ALL SELECT run, 2, ts_ns FROM outputs WHERE output_id = ?
+) ORDER BY rank, ts_ns DESC, run DESC LIMIT 1
+"""
 _NEAR_NS = 10_000_000_000
 
 
@@ -300,14 +307,7 @@ class DuckDBStore:
             near = self._find_by_id(any_id, (made_ns - _NEAR_NS, made_ns + _NEAR_NS))
             if near is not None:
                 return near
-        found = self._ask(
-            "SELECT run FROM runs WHERE id = ? OR external_id = ?"
-            " ORDER BY id = ? DESC, started_ns DESC, run DESC LIMIT 1",
-            [any_id, any_id, any_id],
-        ) or self._ask(
-            "SELECT run FROM outputs WHERE output_id = ? ORDER BY ts_ns DESC, run DESC LIMIT 1",
-            [any_id],
-        )
+        found = self._ask(_NAMED_SQL, [any_id, any_id, any_id])
         return found[0][0] if found else self._find_by_id(any_id, None)
 
     def _find_by_id(self, any_id: str, times_ns: tuple[int, int] | None) -> str | None:
