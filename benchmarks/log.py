@@ -3,8 +3,8 @@
 Several processes write, one reads. How much is stored, how soon it is seen, and whether anybody
 waits.
 
-At full speed every writer records as fast as it can; in the paced phase each records a given number
-a second, which is what shows the delay of a reader that keeps up. Every hundredth record, or tenth
+At full speed every writer records as fast as it can; in a paced phase each records a given number a
+second, which is what shows the delay of a reader that keeps up. Every hundredth record, or tenth
 if paced, is a beat; its delay is from the time it carries until the reader's poll that shows it is
 done. The reader is either a loop over `log.reader` or a `DuckDBStore` that is refreshed.
 """
@@ -42,26 +42,29 @@ Poll = Callable[[], list[int]]
 """Looks at the log once and returns the delay of each beat that is new, in nanoseconds."""
 
 
+FULL_SPEED = "full speed"
+
+
 class Sizes(msgspec.Struct, frozen=True):
     """How much is measured."""
 
     writers: int
     seconds: float
-    paced_a_second: int
-    """Records that each writer makes in a second of the paced phase."""
+    paces: tuple[int, ...]
+    """Records that each writer makes in a second of each paced phase."""
     repetitions: int
 
 
-FULL = Sizes(writers=4, seconds=4.0, paced_a_second=500, repetitions=3)
-QUICK = Sizes(writers=4, seconds=1.0, paced_a_second=500, repetitions=1)
-TINY = Sizes(writers=1, seconds=0.1, paced_a_second=500, repetitions=1)
+FULL = Sizes(writers=4, seconds=4.0, paces=(500, 12_500, 50_000), repetitions=3)
+QUICK = Sizes(writers=4, seconds=1.0, paces=(500,), repetitions=1)
+TINY = Sizes(writers=1, seconds=0.1, paces=(500,), repetitions=1)
 
 
 class Phase(msgspec.Struct, frozen=True):
     """What happened in one phase."""
 
     name: str
-    """`full speed` or `paced`."""
+    """`full speed`, or how many records are made a second."""
     read_by: str
     writers: int
     stored: int
@@ -109,7 +112,8 @@ def measure(bench: Bench, sizes: Sizes) -> Figures:
     phases: list[Phase] = []
     for _ in range(sizes.repetitions):
         phases.extend(_phase(bench, sizes, by, None) for by in (NONE, LOG_READER, STORE))
-    phases.extend(_phase(bench, sizes, by, sizes.paced_a_second) for by in (LOG_READER, STORE))
+    for pace in sizes.paces:
+        phases.extend(_phase(bench, sizes, by, pace) for by in (LOG_READER, STORE))
     return Figures(sizes, _median(phases))
 
 
@@ -148,7 +152,7 @@ def _phase(bench: Bench, sizes: Sizes, read_by: str, pace: int | None) -> Phase:
     elapsed_s = (max(w.ended_ns for w in written) - min(w.began_ns for w in written)) / 1e9
     taken = [t for w in written for t in w.taken_ns]
     return Phase(
-        name="paced" if pace else "full speed",
+        name=f"{pace * sizes.writers:,} a second" if pace else FULL_SPEED,
         read_by=read_by,
         writers=sizes.writers,
         stored=stored,
