@@ -44,7 +44,6 @@ _GENERATION = emit.shape(
     first_chunk_s=lines.UNKNOWN,
     duration_ms=lines.UNKNOWN,
     duration_s=lines.UNKNOWN,
-    usage_stated=lines.UNKNOWN,
     attributes=lines.GIVEN,
 )
 _TRANSFORMATION = emit.shape(Transformation)
@@ -326,7 +325,7 @@ def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:
 
 
 def _generation_at_once(scope: Verbs, fields: dict[str, Any], now_ns: int) -> str | None:
-    """Write a generation of plain values of which the segment holds none; None if it is no such."""
+    """Write a generation of plain values in one call; return None if there are others."""
     if _current.direct_fields is None:
         return None
     given = dict(fields)  # another path may need them as they are

@@ -98,7 +98,7 @@ class NoOp:
         return False
 
     async def __aenter__(self) -> Self:
-        return self
+        return self.__enter__()
 
     async def __aexit__(
         self,
@@ -106,7 +106,7 @@ class NoOp:
         error: BaseException | None,
         stack: TracebackType | None,
     ) -> Literal[False]:
-        return False
+        return self.__exit__(kind, error, stack)
 
     def __bool__(self) -> bool:
         return False
@@ -154,14 +154,3 @@ class Muted(NoOp):
             # this run.
             return False
         return False
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> Literal[False]:
-        return self.__exit__(kind, error, stack)

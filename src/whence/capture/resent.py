@@ -35,7 +35,8 @@ def write_conversation(
         how: The shape of its kind.
         now_ns: The time of the record.
         first: The first of the kind's own fields.
-        fields: The others by name, as the user gave them, with `messages` among them.
+        fields: The others by name, as the user gave them, with `messages` among them, which become
+            what is written.
 
     Returns:
         Its id; None if nothing was written, for a value is not plain.
@@ -53,7 +54,6 @@ def write_conversation(
     written = seen.texts(texts, fragments, bytes)
     fields["messages"] = [_encode(item) if type(item) is dict else item for item in written]
     placed = direct(how.template, scope.envelope, now_ns, first, fields, seen.serial)
-    fields["messages"] = messages
     if type(placed) is not tuple:
         return placed
     record_id, offset = cast("tuple[str, int]", placed)

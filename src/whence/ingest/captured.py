@@ -1,11 +1,12 @@
-"""Model calls that capture recorded, so that a span which states one again is not another call.
+"""What capture recorded in a home, so that spans which say it again do not count it again.
 
 Comes in: what capture wrote into the log of a home, whichever process wrote it, and spans. Goes
-out: for a span that states a call which is there, run and span of that call; and what of a run is
-there, whose own export may come back. Calls are told by the answer's id, or by the span
-that was current when the request was sent, which capture notes; a span around such a call, with
-nothing between them that makes calls of its own, states it again. The rules are those of
-docs/explanation/usage.md. Only the log of the days around a span is read, each line once.
+out: for a span that states a model call which is there, run and span of that call; and for a run,
+what tells the records that are there, since its own export may come back. Calls are told by the
+answer's id, or by the span that was current when the request was sent, which capture notes; a span
+around such a call, with nothing between them that makes calls of its own, states it again. The
+rules are those of docs/explanation/usage.md. Only the log of the days around a span is read, each
+line once, and those of a run once more where its export comes.
 """
 
 from __future__ import annotations
@@ -71,8 +72,11 @@ class Calls:
     def __init__(self) -> None:
         self._by_answer: OrderedDict[str, _Call] = OrderedDict()
         self._inside: OrderedDict[tuple[str, str], _Call] = OrderedDict()
-        self.is_any = False
+
+    @property
+    def is_any(self) -> bool:
         """Whether a call was noted; `find` finds none before."""
+        return bool(self._by_answer or self._inside)
 
     def note(self, record: _Line | Generation, *, by_answer: bool = True) -> None:
         """Take in the record of a call.
@@ -81,7 +85,6 @@ class Calls:
             record: The record.
             by_answer: Whether the id of its answer tells it, too.
         """
-        self.is_any = True
         ended_ns = _clock.parse_ns(record.ts)
         begun_ns = ended_ns - (record.duration_ns or 0)
         call = _Call((record.run, record.span or record.id, begun_ns, ended_ns))
@@ -97,8 +100,6 @@ class Calls:
 
         Spans are to be asked for from the inside out.
         """
-        if not self._inside and not self._by_answer:
-            return None
         what = semconv.what_it_is(span.attributes)
         inside = self._inside.get((span.trace, span.span))
         if what in semconv.CALLS:

@@ -1,8 +1,8 @@
 /* Makes a record's line and writes it, in one call: the compiled half of whence.log.writer.
 
    Holds what the writer of a process knows of its segment, and the templates of the kinds of
-   record. Comes in: a template and the values of a record as the caller gave them. Goes out: one
-   write(2) of one line. What is not plain - a text that is not Unicode, an object of the user's, a
+   record. Comes in: a template and the values of a record as the caller gave them, by place or by
+   name. Goes out: one write(2) of one line. What is not plain - a text that is not Unicode, an object of the user's, a
    line that is too long, a disk that refuses, a writer that is busy - it declines with None and
    leaves as it was: the Python half, which does the same work for every value, takes over. It never
    raises, runs no Python code of the user's, and never gives up the interpreter's lock, so that a
