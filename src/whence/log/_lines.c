@@ -2,12 +2,13 @@
 
    Holds what the writer of a process knows of its segment, and the templates of the kinds of
    record. Comes in: a template and the values of a record as the caller gave them, by place or by
-   name. Goes out: one write(2) of one line. What is not plain - a text that is not Unicode, an object of the user's, a
-   line that is too long, a disk that refuses, a writer that is busy - it declines with None and
-   leaves as it was: the Python half, which does the same work for every value, takes over. It never
-   raises, runs no Python code of the user's, and never gives up the interpreter's lock, so that a
-   line is written whole or not begun, whatever signals and threads do. Where the disk is slow, that
-   lock is worth more to the other threads: it then declines for a while.
+   name. Goes out: one write(2) of one line. What is not plain - a text that is not Unicode, an
+   object of the user's, a line that is too long, a disk that refuses, a writer that is busy - it
+   declines with None and leaves as it was: the Python half, which does the same work for every
+   value, takes over. It never raises, runs no Python code of the user's, and never gives up the
+   interpreter's lock, so that a line is written whole or not begun, whatever signals and threads
+   do. Where the disk is slow, that lock is worth more to the other threads: it then declines for a
+   while.
 
    The oracle is the Python half: for any values both write records that read the same, and
    `are_plain` tells apart what it does. */
