@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from whence import _clock
 from whence.exports.actionschema import FOLDER
+from whence.log.replacing import replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,14 +100,3 @@ def holds(path: Path, session_id: str) -> bool:
         return False
     mark = rf'"?database_session_id"?: *["\']?{re.escape(session_id)}\b'
     return re.search(mark, manifest) is not None
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file whole: whoever reads it sees the old content or the new.
-
-    Raises:
-        OSError: It could not be written.
-    """
-    beside = path.with_name(f"{path.name}.tmp")
-    beside.write_bytes(content)
-    beside.replace(path)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from whence.errors import ConfigError
 from whence.exports import actions, sessionfiles, sessionfolders
 from whence.exports.sessiontally import Tally
+from whence.log.replacing import replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ def write(tree: RunTree, folder: Path) -> Path:
     """
     own = sessionfolders.claim(folder, tree.run.id, tree.run.started_ns)
     for relative, content in render(tree, name=own.name).items():
-        sessionfolders.replace(folder / relative, content)
+        replace(folder / relative, content)
     return own
 
 

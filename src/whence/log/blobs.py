@@ -9,11 +9,11 @@ its place and renamed into it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from whence.errors import NotFoundError, StoreError
+from whence.log.replacing import replace
 from whence.record.values import MARK, is_encodable, of_text
 
 if TYPE_CHECKING:
@@ -63,13 +63,7 @@ def put(
     path = path_of(home, digest)
     if not _is_there(path, len(content)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{digest}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-        try:
-            _write(beside, content, sync=sync)
-            beside.rename(path)
-        except BaseException:  # an interrupt, too, leaves nothing behind
-            beside.unlink(missing_ok=True)
-            raise
+        replace(path, content, sync=sync)
     marker: dict[str, Any] = {
         MARK: "blob",
         "sha256": digest,
@@ -91,14 +85,6 @@ def _is_there(path: Path, size_bytes: int) -> bool:
         return path.stat().st_size == size_bytes
     except FileNotFoundError:
         return False
-
-
-def _write(path: Path, content: bytes, *, sync: bool) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
 
 
 def is_digest(text: str) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from whence.errors import ArchiveBusyError, StoreError
+from whence.log.replacing import replace
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -111,12 +112,8 @@ def commit(home: Home, catalog: Catalog) -> None:
     Raises:
         OSError: It could not be written; the old catalog stands.
     """
-    beside = home.catalog.with_suffix(".tmp")
-    with beside.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(catalog), indent=1))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(home.catalog)
+    content = msgspec.json.format(msgspec.json.encode(catalog), indent=1)
+    replace(home.catalog, content, sync=True)
     sync_folder(home)
 
 

@@ -9,6 +9,7 @@ import click
 
 from whence.cli import output
 from whence.cli.common import choices, command, open_reader
+from whence.log.replacing import writing
 
 if TYPE_CHECKING:
     from whence.dialects.agents.queries import SessionQueries
@@ -64,7 +65,8 @@ def report(
         with open_reader() as reader, SessionQueries(reader) as queries:
             found = _answer(queries, days, similar, entity)
     if file is not None:
-        Path(file).write_text(found.to_markdown(), "utf-8")
+        with writing(Path(file)) as written:
+            written.write(found.to_markdown().encode("utf-8", "backslashreplace"))
         output.note(f"wrote {file}")
     if choices().json:
         output.print_json(found.to_dict())

@@ -20,6 +20,7 @@ from whence import _clock
 from whence.errors import IngestError
 from whence.exports import sessionfolders
 from whence.ingest import session_folders
+from whence.log.replacing import replace
 from whence.query import restore
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def index_sessions(folder: str | os.PathLike[str] = sessionfolders.DEFAULT) -> I
     indices.mkdir(exist_ok=True)
     written: list[str] = []
     for name, content in totals.files().items():
-        sessionfolders.replace(indices / name, content)
+        replace(indices / name, content)
         written.append(str(indices / name))
     return Indexed(
         str(sessions.parent),

@@ -19,6 +19,7 @@ from whence.capture import guard
 from whence.exports import sessionfiles, sessionfolders
 from whence.exports.sessions import context_of
 from whence.exports.sessiontally import Tally
+from whence.log.replacing import replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +84,7 @@ class LiveFolder:
                 self._write_manifest(run, told)
                 summary = sessionfiles.summary(run, self._tally, self.path.name)
                 content = summary.encode("utf-8", "backslashreplace")
-                sessionfolders.replace(self.path / sessionfolders.SUMMARY, content)
+                replace(self.path / sessionfolders.SUMMARY, content)
             except Exception as error:  # noqa: BLE001 - as above
                 self._give_up(error)
 
@@ -92,7 +93,7 @@ class LiveFolder:
             return
         manifest = sessionfiles.manifest(run, self._tally, told, self.path.name)
         content = sessionfiles.yaml_text(manifest).encode("utf-8", "backslashreplace")
-        sessionfolders.replace(self.path / sessionfolders.MANIFEST, content)
+        replace(self.path / sessionfolders.MANIFEST, content)
 
     def _give_up(self, error: Exception) -> None:
         if self._file >= 0:

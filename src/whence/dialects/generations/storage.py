@@ -26,6 +26,7 @@ from whence.dialects.shared import asking
 from whence.dialects.shared.plain import as_dict
 from whence.errors import ConfigError, StoreError
 from whence.log import blobs
+from whence.log.replacing import replacing
 from whence.query import restore
 from whence.record import codec, values
 from whence.record.generation import Generation
@@ -234,21 +235,15 @@ def archive(reader: Reader, path: str | os.PathLike[str], *, older_than_days: in
             Compare(FieldRef("ts_ns"), "<", before_ns),
         )
     )
-    beside = whole.with_name(f"{whole.name}.{os.getpid()}.tmp")
     count = 0
-    try:
-        with beside.open("wb") as file:
-            with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
-                for found in stored.iter_traces(reader, where, oldest_first=True):
-                    packed.write(msgspec.json.encode(_archive_line(found)) + b"\n")
-                    count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        if sum(1 for _ in iter_archive(beside)) != count:
+    with replacing(whole, sync=True) as file:
+        with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
+            for found in stored.iter_traces(reader, where, oldest_first=True):
+                packed.write(msgspec.json.encode(_archive_line(found)) + b"\n")
+                count += 1
+        file.flush()
+        if sum(1 for _ in iter_archive(file.name)) != count:
             raise StoreError(f"{whole} did not read back whole, and was not kept")
-        beside.replace(whole)
-    finally:
-        beside.unlink(missing_ok=True)
     return Archived(str(whole), count, whole.stat().st_size)
 
 

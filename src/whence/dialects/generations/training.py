@@ -10,7 +10,6 @@ moves an example from one to the other.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,9 +18,12 @@ import msgspec
 from whence.dialects.generations import stored
 from whence.dialects.generations.traces import APPROVED, REJECTED
 from whence.errors import ConfigError
+from whence.log.replacing import writing
 from whence.query import restore, tables
 
 if TYPE_CHECKING:
+    import os
+
     from whence.dialects.generations.review import State
     from whence.dialects.generations.stored import StoredTrace
     from whence.query.reader import Reader
@@ -94,27 +96,22 @@ def export_training(
         ("good", "bad", "train", "test", "unjudged", "without_answer"), 0
     )
     whole = Path(path)
-    beside = whole.with_name(f"{whole.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            for found in stored.iter_traces(reader, where):
-                label = _label(found.state, recorded_labels=recorded_labels)
-                if label is None:
-                    counts["unjudged"] += 1
-                    continue
-                example = _example(found, label)
-                if not any(unit["response"] for unit in example["units"]):
-                    counts["without_answer"] += 1
-                    continue
-                split = "test" if is_held_out(found.id, holdout) else "train"
-                counts[split] += 1
-                counts[label] += 1
-                line = {**example, "split": split}
-                written = line if form == "plain" else _chat(line)
-                file.write(msgspec.json.encode(restore.to_json(written)) + b"\n")
-        beside.replace(whole)
-    finally:
-        beside.unlink(missing_ok=True)
+    with writing(whole) as file:
+        for found in stored.iter_traces(reader, where):
+            label = _label(found.state, recorded_labels=recorded_labels)
+            if label is None:
+                counts["unjudged"] += 1
+                continue
+            example = _example(found, label)
+            if not any(unit["response"] for unit in example["units"]):
+                counts["without_answer"] += 1
+                continue
+            split = "test" if is_held_out(found.id, holdout) else "train"
+            counts[split] += 1
+            counts[label] += 1
+            line = {**example, "split": split}
+            written = line if form == "plain" else _chat(line)
+            file.write(msgspec.json.encode(restore.to_json(written)) + b"\n")
     return ExportReport(path=str(whole), examples=counts["good"] + counts["bad"], **counts)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from whence.dialects.research import settings
 from whence.exports.research_shape import to_bytes
 from whence.exports.research_summary import summary
+from whence.log.replacing import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -61,7 +62,7 @@ def write_trace(document: Mapping[str, Any], path: Path) -> Path:
         OSError: It could not be written; nothing is left at `path` that was not there before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    put(path, to_bytes(document))
+    replace(path, to_bytes(document))
     return path
 
 
@@ -75,7 +76,7 @@ def write_summary(document: Mapping[str, Any], path: Path) -> Path:
         OSError: It could not be written.
     """
     beside = path.with_name(f"{path.stem}_summary.md")
-    put(beside, summary(document).encode("utf-8", "backslashreplace"))
+    replace(beside, summary(document).encode("utf-8", "backslashreplace"))
     return beside
 
 
@@ -98,20 +99,3 @@ def append_alerts(project: str | None, lines: Iterable[str]) -> Path:
     finally:
         os.close(fd)
     return path
-
-
-def put(path: Path, content: bytes, *, mode: int | None = None) -> None:
-    """Put content in the place of a file in one step, with these permissions if they are given.
-
-    Raises:
-        OSError: The disk refuses; the file is as it was.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(content)
-        if mode is not None:
-            beside.chmod(mode)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

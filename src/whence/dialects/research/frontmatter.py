@@ -12,9 +12,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whence.dialects.research import files
 from whence.dialects.research.stages import now
 from whence.ingest import research_parts as parts
+from whence.log.replacing import replace
 
 if TYPE_CHECKING:
     import os
@@ -58,7 +58,7 @@ def add_frontmatter(report_path: str | os.PathLike[str], trace: Trace) -> Path:
     fields = _fields(trace, generated)
     changed = with_fields(content, fields)
     if changed != content:
-        files.put(path, changed, mode=path.stat().st_mode & 0o7777)
+        replace(path, changed, mode=path.stat().st_mode & 0o7777)
     if not trace.outputs.get("report_path"):
         trace.set_outputs({**trace.outputs, "report_path": str(report_path)})
     return path

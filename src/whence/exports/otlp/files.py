@@ -6,16 +6,16 @@ that is still going on is left out and counted: its spans have no end yet.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 
 from whence.errors import ExportError
 from whence.exports.otlp import convert, encode, losses, send
 from whence.exports.otlp.losses import LeftOut
+from whence.log.replacing import writing
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -87,21 +87,17 @@ def write(
     if encoding is None:
         encoding = "protobuf" if path.suffix.lower() in PROTOBUF_SUFFIXES else "json"
     report = Report()
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("xb") as file:
+        with writing(path) as file:
             for spans in _batches(reader, runs, options, report, advance):
                 _write_request(file, spans, encoding)
                 report.requests += 1
-        partial.replace(path)
     except OSError as error:
         raise ExportError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return report
 
 
-def _write_request(file: BinaryIO, spans: list[SpanOut], encoding: Encoding) -> None:
+def _write_request(file: IO[bytes], spans: list[SpanOut], encoding: Encoding) -> None:
     if encoding == "protobuf":
         file.write(encode.to_protobuf(spans))
     else:
