@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from whence.errors import NotFoundError, StoreError
-from whence.log.replacing import replace
 from whence.record.values import MARK, is_encodable, of_text
 
 if TYPE_CHECKING:
@@ -62,6 +61,8 @@ def put(
     digest = digest_of(content)
     path = path_of(home, digest)
     if not _is_there(path, len(content)):
+        from whence.log.replacing import replace  # noqa: PLC0415 - as in `digest_of`
+
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, content, sync=sync)
     marker: dict[str, Any] = {
