@@ -105,6 +105,14 @@ def loop():
     return value
 
 
+def doubled(innermost, levels=60):
+    """Return a few lists that written as text would be more than any disk holds."""
+    value: list[Any] = [innermost]
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
 def deep(levels):
     value: list[Any] = []
     for _ in range(levels):
@@ -541,6 +549,52 @@ def test_a_value_of_100_megabytes_goes_to_a_blob(recorded):
     marker = recorded.one("decisions").what
     assert marker["size_bytes"] == 100_000_000
     assert len(recorded.bytes_of_log()) < 5_000
+
+
+@pytest.mark.parametrize("innermost", [1, object()])
+def test_lists_that_hold_each_other_twice_over_are_written_in_part(recorded, innermost):
+    """A value of sixty lists that stand for 2**60 numbers is cut, and says so."""
+    value = doubled(innermost)
+    with whence.run("r", project=value) as run:
+        run.decide("d", value, options=[value])
+        run.record_generation(model="m", usage={"a": value})
+
+    assert whence.flush().lost == 0
+    shown = codec.encode_json(read_back(recorded.one("decisions").what, recorded.home))
+    assert b"in too many places to hold them in each" in shown
+    assert 1_000 < len(shown) < 10_000_000
+    assert recorded.one("runs").project.startswith("[[[[")
+
+
+def test_what_stands_in_many_places_is_written_in_each(recorded):
+    """Sharing alone is no harm: small things, and larger ones a few times."""
+    small, larger = {"a": 1, "b": {2}}, {str(n): n for n in range(1000)}
+    value = [small] * 20_000 + [larger, larger]
+    with whence.run("r") as run:
+        run.decide("d", value)
+
+    with whence.open(recorded.home.root) as store:
+        (decision,) = store.decisions().items
+    assert decision.what == [{"a": 1, "b": [2]}] * 20_000 + [larger, larger]
+
+
+def test_an_object_that_is_no_usage_is_shown_as_what_it_is(recorded):
+    """An object that leads to ever more objects is not followed."""
+
+    class Table:
+        @property
+        def turned(self):
+            return Table()
+
+        for number in range(50):
+            locals()[f"column_{number}"] = turned
+        del number
+
+    with whence.run("r") as run:
+        run.record_generation(model="m", usage=Table(), cost_usd=1)
+
+    stated = recorded.one("generations").usage.stated
+    assert stated[MARK] == "object"
 
 
 def test_a_value_that_changes_while_it_is_recorded_does_no_harm(recorded):

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 from gemini import image_reply
@@ -17,6 +16,7 @@ from loopback import Answer, named_events
 import whence
 from whence.errors import ConfigError
 from whence.integrations import LIBRARIES
+from whence.integrations import program as program_module
 
 CHAT = {"id": "c1", "object": "chat.completion", "created": 1, "model": "m-1",
         "choices": [{"index": 0, "finish_reason": "stop",
@@ -238,12 +238,50 @@ def test_a_signal_is_passed_on(tmp_path, home, recorded):
     )
     with process:
         assert process.stdout.readline() == b"ready\n"
-        time.sleep(0.1)  # what passes signals on is set up after the program has begun
         process.send_signal(signal.SIGTERM)
         code = process.wait(30)
 
     assert code == 3
     assert recorded.rows("runs", "started_ns")[0].attributes["exit_code"] == 3
+
+
+def test_a_signal_that_comes_before_the_program_is_there_is_kept_for_it(monkeypatch):
+    """None falls between the start of `whence run` and that of the program."""
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    monkeypatch.setattr(program_module.os, "isatty", lambda _: False)
+    try:
+        signals = program_module._Signals()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+            signals.pass_on_to(process)
+            assert process.wait(30) == -signal.SIGTERM
+    finally:
+        for number in program_module._PASSED_ON:
+            signal.signal(getattr(signal, number), before[getattr(signal, number)])
+
+
+def test_a_signal_that_was_ignored_stays_ignored(home, recorded):
+    """As under nohup: the program inherits it."""
+    code = "import signal; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
+    told = subprocess.run(
+        [
+            "/bin/sh",
+            "-c",
+            'trap "" HUP; exec "$@"',
+            "sh",
+            *whence_run(),
+            sys.executable,
+            "-c",
+            code,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "WHENCE_HOME": str(home)},
+    )
+
+    assert told.stdout == "True\n"
+    assert recorded.rows("runs", "started_ns")[0].status == "complete"
 
 
 def test_a_program_that_is_not_there_is_a_plain_sentence(home, recorded):

@@ -43,6 +43,21 @@ def assert_exact(writer: Writer, home: Home, offered: int) -> None:
     assert sum(gap.lost for gap in gaps(home)) == writer.lost
 
 
+def lost_after_the_cure(writer: Writer) -> int:
+    """Write until a record is kept, which one is that is written a second after the cure or later.
+
+    Returns:
+        The number of records that were not.
+    """
+    cured = began = time.monotonic()
+    lost = 0
+    while write(writer, "cured") < 0:
+        lost += 1
+        assert began - cured < 1
+        began = time.monotonic()
+    return lost
+
+
 @pytest.mark.parametrize("durability", ["process", "group", "record"])
 def test_a_full_disk_loses_only_what_did_not_fit(small_disk, durability):
     """No exception, no half line, an exact count, and records again within a second of the cure."""
@@ -58,10 +73,7 @@ def test_a_full_disk_loses_only_what_did_not_fit(small_disk, durability):
     assert "No space left" in writer.last_reason
 
     ballast.unlink()
-    cured = time.monotonic()
-    while write(writer, "cured") < 0:
-        offered += 1
-        assert time.monotonic() - cured < 1
+    offered += lost_after_the_cure(writer)
     offered += 1
     writer.close()
 
@@ -127,10 +139,7 @@ def test_without_file_descriptors_records_are_counted(home, no_descriptors):
         assert write(writer, "lost") < 0
     give()
     offered = 50
-    cured = time.monotonic()
-    while write(writer, "cured") < 0:
-        offered += 1
-        assert time.monotonic() - cured < 1
+    offered += lost_after_the_cure(writer)
     writer.close()
 
     assert_exact(writer, place, offered + 1)
@@ -265,9 +274,10 @@ def test_a_home_that_is_deleted_is_noticed(home):
     deleted = time.monotonic()
     while not messages(place):
         offered += 1
+        began = time.monotonic()
         write(writer, "unseen or kept")
+        assert began - deleted < 1.5 or messages(place)
         time.sleep(0.01)
-        assert time.monotonic() - deleted < 1.5
     writer.close()
 
     assert_exact(writer, place, offered)

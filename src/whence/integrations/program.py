@@ -93,6 +93,7 @@ def _name_of(command: list[str]) -> str:
 
 
 def _run(command: list[str], run: Any) -> int:
+    signals = _Signals()
     run.start()
     try:
         process = subprocess.Popen(command, env=_environment(run))  # noqa: S603 - running it is what was asked for
@@ -101,7 +102,8 @@ def _run(command: list[str], run: Any) -> int:
         run.set(status="failed")
         run.finish()
         return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
-    code = _wait(process)
+    signals.pass_on_to(process)
+    code = process.wait()
     if code:
         by_hand = -code in _INTERRUPTIONS or code - _SIGNALLED in _INTERRUPTIONS
         run.set(status="cancelled" if by_hand else "failed")
@@ -123,19 +125,35 @@ def _environment(run: Any) -> dict[str, str]:
     }
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Return the exit code of the program, negative for a signal, passing signals on meanwhile."""
-    at_terminal = os.isatty(0)
+class _Signals:
+    """What is sent to this process, for the program: kept until there is one, then passed on.
 
-    def pass_on(number: int, _frame: Any) -> None:
+    Signals that whoever started us had ignored, as nohup does, are ignored by the program as well.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._kept: list[int] = []
+        self._at_terminal = os.isatty(0)
+        for name in _PASSED_ON:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._take)
+
+    def _take(self, number: int, _frame: Any) -> None:
         # A terminal sends its interruptions to the program as well.
-        if not (at_terminal and number in {signal.SIGINT, signal.SIGQUIT}):
-            process.send_signal(number)
+        if self._at_terminal and number in {signal.SIGINT, signal.SIGQUIT}:
+            return
+        if self._process is None:
+            self._kept.append(number)
+        else:
+            self._process.send_signal(number)
 
-    for name in _PASSED_ON:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), pass_on)
-    return process.wait()
+    def pass_on_to(self, process: subprocess.Popen[bytes]) -> None:
+        """Send the program what came before it was there, and whatever comes from now on."""
+        self._process = process
+        for number in self._kept:
+            process.send_signal(number)
 
 
 def _tell(run: Run, code: int, home_option: str, *, as_json: bool) -> None:

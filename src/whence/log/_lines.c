@@ -23,7 +23,8 @@
 #include <unistd.h>
 
 #define MAX_FIELDS 40
-#define MAX_DEPTH 100         /* whence.capture.values.MAX_DEPTH */
+#define MAX_DEPTH 100         /* whence.record.values.MAX_DEPTH */
+#define MAX_PARTS 2000000     /* whence.record.values.MAX_PARTS */
 #define SLOW_WRITE_NS 8000000 /* two ticks of the coarse clock */
 #define STALLED_WRITE_NS 100000000
 #define SLOW_FOR_NS 100000000LL
@@ -320,9 +321,10 @@ put_value(Out *out, PyObject *value, int depth)
     return -1;
 }
 
-/* Whether put_value would take a value but for its length and alphabet. */
+/* Whether put_value would take a value but for its length and alphabet. As in whence.record.values,
+   its lists and mappings are counted wherever they stand, and 8 items as one more. */
 static int
-is_plain(PyObject *value, int depth)
+is_plain(PyObject *value, int depth, Py_ssize_t *parts_left)
 {
     if (is_text(value) || value == Py_None || PyBool_Check(value))
         return 1;
@@ -338,16 +340,22 @@ is_plain(PyObject *value, int depth)
     if (PyDict_CheckExact(value)) {
         PyObject *key, *item;
         Py_ssize_t place = 0;
+        *parts_left -= 1 + PyDict_GET_SIZE(value) / 8;
+        if (*parts_left < 0)
+            return 0;
         while (PyDict_Next(value, &place, &key, &item)) {
-            if (!is_plain_key(key) || !is_plain(item, depth - 1))
+            if (!is_plain_key(key) || !is_plain(item, depth - 1, parts_left))
                 return 0;
         }
         return 1;
     }
     if (PyList_CheckExact(value)) {
         Py_ssize_t index, count = PyList_GET_SIZE(value);
+        *parts_left -= 1 + count / 8;
+        if (*parts_left < 0)
+            return 0;
         for (index = 0; index < count; index++) {
-            if (!is_plain(PyList_GET_ITEM(value, index), depth - 1))
+            if (!is_plain(PyList_GET_ITEM(value, index), depth - 1, parts_left))
                 return 0;
         }
         return 1;
@@ -1161,7 +1169,8 @@ are_plain(PyObject *module, PyObject *values)
     }
     count = PyTuple_GET_SIZE(values);
     for (index = 0; index < count; index++) {
-        if (!is_plain(PyTuple_GET_ITEM(values, index), MAX_DEPTH))
+        Py_ssize_t parts_left = MAX_PARTS;
+        if (!is_plain(PyTuple_GET_ITEM(values, index), MAX_DEPTH, &parts_left))
             Py_RETURN_FALSE;
     }
     Py_RETURN_TRUE;

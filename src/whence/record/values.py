@@ -6,17 +6,20 @@ recorded, so it is written for speed.
 A *marker value* is an object with the key `$whence`, which names its form. Capture makes markers,
 readers undo them:
 
-    {"$whence": "float", "value": "nan"}                 not-a-number and infinities
-    {"$whence": "int", "value": "9223372036854775808"}   integers beyond 64 bits with sign
-    {"$whence": "text", "value": "..", "base64": ".."}   text with lone surrogates: readable form,
-    exact bytes {"$whence": "pairs", "value": [[key, value], ..]}    a mapping with keys that are
-    not text, or that uses our key {"$whence": "object", "type": "..", "repr": ".."}    an object of
-    the user's that no rule covers {"$whence": "cycle"}                                 a container
-    inside itself {"$whence": "deep", "repr": ".."}                    what lies deeper than the
-    depth limit {"$whence": "blob", "sha256": "..", ..}              kept in a file of its own; see
-    `whence.log.blobs` {"$whence": "same", "at": [..], "sha256": ".."}      written before in this
-    segment; see `whence.log.resolve` {"$whence": "withheld", "why": ".."}                 content
-    that was not to be kept: only its size and type are
+- `{"$whence": "float", "value": "nan"}`: not-a-number and infinities
+- `{"$whence": "int", "value": "9223372036854775808"}`: integers beyond 64 bits with sign
+- `{"$whence": "text", "value": "..", "base64": ".."}`: text with lone surrogates: a readable form,
+  and its exact bytes
+- `{"$whence": "pairs", "value": [[key, value], ..]}`: a mapping with keys that are not text, or that
+  uses our key
+- `{"$whence": "object", "type": "..", "repr": ".."}`: an object of the user's that no rule covers
+- `{"$whence": "cycle"}`: a container inside itself
+- `{"$whence": "deep", "repr": ".."}`: what lies deeper than the depth limit, or would have to be
+  repeated too often
+- `{"$whence": "blob", "sha256": "..", ..}`: kept in a file of its own; see `whence.log.blobs`
+- `{"$whence": "same", "at": [..], "sha256": ".."}`: written before in this segment; see
+  `whence.log.resolve`
+- `{"$whence": "withheld", "why": ".."}`: content that was not to be kept: only its size and type are
 
 A user's own mapping that has the key `$whence` is written as `pairs`, so no value can pass for a
 marker.
@@ -35,6 +38,8 @@ INT_MIN = -(2**63)
 INT_MAX = 2**63 - 1
 MAX_DEPTH = 100
 """How deeply a value may nest."""
+MAX_PARTS = 2_000_000
+"""How many lists and mappings a plain value may hold, wherever they stand; 8 items count as one."""
 _DECIMAL_BITS = 13_000
 
 Blob = Callable[[Mapping[str, Any]], Any]
@@ -42,7 +47,7 @@ Blob = Callable[[Mapping[str, Any]], Any]
 
 
 def is_plain(value: Any) -> bool:
-    """Whether JSON holds `value` as it is, in at most `MAX_DEPTH` levels.
+    """Whether JSON holds `value` as it is, in at most `MAX_DEPTH` levels and `MAX_PARTS` parts.
 
     Text that UTF-8 cannot encode is found later, when it is encoded.
 
@@ -52,16 +57,21 @@ def is_plain(value: Any) -> bool:
     if type(value) is str:
         return True
     try:
-        return _is_plain(value, MAX_DEPTH)
+        return _plain_parts(value, MAX_DEPTH, MAX_PARTS) > 0
     except (RecursionError, RuntimeError) as error:
         _interrupts.pass_on(error)
         return False  # the stack is nearly used up, or another thread changes the value
 
 
-def _is_plain(value: Any, depth: int) -> bool:  # noqa: C901, PLR0911, PLR0912 - one branch a field or form
+def _plain_parts(value: Any, depth: int, most: int) -> int:  # noqa: C901, PLR0911, PLR0912 - one branch a field or form
+    """Return how many parts a value has, itself included; 0 if it is not plain or more than `most`.
+
+    What stands in several places counts in each: a few lists that hold each other twice over are
+    more than any memory holds.
+    """
     kind = type(value)  # pyright: ignore[reportUnknownVariableType] - a cast would cost a call for every value
     if kind is str or kind is bool or value is None:
-        return True
+        return 1
     if kind is int:
         return INT_MIN <= value <= INT_MAX
     if kind is float:
@@ -69,27 +79,33 @@ def _is_plain(value: Any, depth: int) -> bool:  # noqa: C901, PLR0911, PLR0912 -
     if kind is dict:
         for key in value:
             if type(key) is not str:
-                return False
+                return 0
         if MARK in value or not depth:  # last: keys that are no text may not want to be compared
-            return False
+            return 0
         items = value.values()
     elif kind is list and depth:
         items = value
     else:
-        return False
+        return 0
+    parts = 1 + (len(value) >> 3)
+    if parts > most:
+        return 0
     for item in items:  # the scalars once more: a call for each would cost more than the look
         kind: Any = type(item)  # pyright: ignore[reportUnknownVariableType]
         if kind is str or item is None or kind is bool:
             continue
         if kind is int:
             if not INT_MIN <= item <= INT_MAX:
-                return False
+                return 0
         elif kind is float:
             if item - item != 0:
-                return False
-        elif not _is_plain(item, depth - 1):
-            return False
-    return True
+                return 0
+        else:
+            inside = _plain_parts(item, depth - 1, most - parts)
+            if not inside:
+                return 0
+            parts += inside
+    return parts
 
 
 def is_encodable(value: str) -> bool:
