@@ -165,7 +165,7 @@ def _snapshot(value: Any, put: Put, depth: int, walk: _Walk) -> Any:
         walk.above.discard(id(value))
 
 
-def _scalar(value: Any, put: Put, depth: int, walk: _Walk) -> Any:  # noqa: PLR0911 - one return a form
+def _scalar(value: Any, put: Put, depth: int, walk: _Walk) -> Any:  # noqa: C901, PLR0911 - one return a form
     if isinstance(value, Enum):
         return _snapshot(value.value, put, depth, walk)
     if isinstance(value, str):
@@ -264,8 +264,8 @@ def _parts(value: Any, depth: int, most: int) -> int:
     """Return how many values a container holds, each counted wherever it stands.
 
     Returns:
-        A number over `most` if there are more, or if it is deeper than `depth`. What is no container
-        of Python's own counts as one: what it shows is its own matter.
+        A number over `most` if there are more, or if it is deeper than `depth`. What is no
+        container of Python's own counts as one: what it shows is its own matter.
     """
     if not depth:
         return most + 1

@@ -10,8 +10,8 @@ readers undo them:
 - `{"$whence": "int", "value": "9223372036854775808"}`: integers beyond 64 bits with sign
 - `{"$whence": "text", "value": "..", "base64": ".."}`: text with lone surrogates: a readable form,
   and its exact bytes
-- `{"$whence": "pairs", "value": [[key, value], ..]}`: a mapping with keys that are not text, or that
-  uses our key
+- `{"$whence": "pairs", "value": [[key, value], ..]}`: a mapping with keys that are not text, or
+  that uses our key
 - `{"$whence": "object", "type": "..", "repr": ".."}`: an object of the user's that no rule covers
 - `{"$whence": "cycle"}`: a container inside itself
 - `{"$whence": "deep", "repr": ".."}`: what lies deeper than the depth limit, or would have to be
@@ -19,7 +19,8 @@ readers undo them:
 - `{"$whence": "blob", "sha256": "..", ..}`: kept in a file of its own; see `whence.log.blobs`
 - `{"$whence": "same", "at": [..], "sha256": ".."}`: written before in this segment; see
   `whence.log.resolve`
-- `{"$whence": "withheld", "why": ".."}`: content that was not to be kept: only its size and type are
+- `{"$whence": "withheld", "why": ".."}`: content that was not to be kept: only its size and type
+  are
 
 A user's own mapping that has the key `$whence` is written as `pairs`, so no value can pass for a
 marker.
