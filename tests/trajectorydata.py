@@ -39,6 +39,10 @@ class NothingKnown:
         del run_id
         return Shape()
 
+    def answered(self, answer: str, ended_ns: int) -> str | None:
+        """Return that no run has it."""
+        del answer, ended_ns
+
 
 def records_of(path: Path, format_name: str) -> tuple[list[Record], list[Skipped]]:
     """Return the records of a file in their order, and what was left out."""

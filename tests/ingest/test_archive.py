@@ -6,8 +6,10 @@ import io
 import random
 import struct
 import zipfile
+import zlib
 
 import pytest
+import zstandard
 
 from whence.ingest import archive
 from whence.ingest.base import Skipped
@@ -151,3 +153,56 @@ def test_what_is_no_archive_has_no_files(tmp_path):
     for content in (b"", b"hello", b"PK\x03\x04", b"PK\x05\x06" + bytes(18)):
         files, _ = read(tmp_path, content)
         assert files == {}
+
+
+def test_what_zstandard_packed_is_unpacked(tmp_path):
+    """As newer logs of Inspect are packed; also where the directory is missing."""
+    names = {name: zstandard.compress(content) for name, content in FILES.items()}
+    plain = {name: (len(c), zlib.crc32(c)) for name, c in FILES.items()}
+    content = relabelled(zipped(names, zipfile.ZIP_STORED), plain)
+
+    files, skipped = read(tmp_path, content)
+    assert (files, skipped) == (FILES, [])
+
+    files, skipped = read(tmp_path, content[: content.index(b"PK\x01\x02")])
+    assert files == FILES
+    assert "directory is damaged" in skipped[0].why
+
+
+def test_what_zstandard_packed_and_somebody_damaged_is_refused(tmp_path):
+    """Told file by file, and the others are read."""
+    (whole, content), *_ = FILES.items()
+    names = {whole: zstandard.compress(content), "b.json": b"not packed at all"}
+    plain = {name: (9, zlib.crc32(content)) for name in names}
+
+    files, skipped = read(tmp_path, relabelled(zipped(names, zipfile.ZIP_STORED), plain))
+
+    assert files == {whole: content}
+    assert "b.json" in skipped[0].where
+
+
+def test_a_bomb_that_zstandard_packed_is_left_alone(tmp_path):
+    """What it would unpack to is never held."""
+    bomb = zstandard.compress(bytes(archive.MAX_FILE_BYTES + 1))
+    content = relabelled(zipped({"b.json": bomb}, zipfile.ZIP_STORED), {"b.json": (9, 0)})
+
+    files, skipped = read(tmp_path, content)
+
+    assert files == {}
+    assert "b.json" in skipped[0].where
+
+
+def relabelled(content, plain):
+    """Return an archive of stored files as one that says it is packed with Zstandard."""
+    made = bytearray(content)
+    for sign, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        place = made.find(sign)
+        while place >= 0:
+            name_at = place + (30 if at == 8 else 46)
+            (length,) = struct.unpack_from("<H", made, place + (26 if at == 8 else 28))
+            size, checksum = plain[made[name_at : name_at + length].decode()]
+            struct.pack_into("<H", made, place + at, 93)
+            struct.pack_into("<I", made, place + at + 6, checksum)
+            struct.pack_into("<I", made, place + at + 14, size)
+            place = made.find(sign, place + 1)
+    return bytes(made)

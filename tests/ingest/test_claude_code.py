@@ -14,6 +14,8 @@ from trajectorydata import (
 )
 
 import whence
+from whence.ingest import registry
+from whence.ingest.base import Source
 from whence.ingest.importer import import_paths
 from whence.record.decision import Decision
 from whence.record.event import Event
@@ -262,3 +264,125 @@ def test_the_corpus_has_the_expected_totals(home):
             assert [run.external_id for run in store.runs()] == each["sessions"]
         again = import_paths(home / name, [folder / name])
         assert (again.new, again.already_there) == (0, report.new)
+
+
+def test_an_answer_goes_on_behind_what_a_tool_said(tmp_path):
+    """Tools answer while a model still writes; the last line of the answer has the whole usage."""
+    first, second = (
+        {"type": "tool_use", "id": key, "name": "Bash", "input": {"command": "ls"}}
+        for key in ("t1", "t2")
+    )
+    records = read(
+        tmp_path,
+        user("u1", 0, "look", parentUuid=None),
+        claude_answer("a1", 1, "m1", first, 1, parentUuid="u1"),
+        claude_result("r1", 2, "t1", "files"),
+        claude_answer("a2", 3, "m1", second, 120, parentUuid="a1"),
+        claude_result("r2", 4, "t2", "more"),
+        claude_answer("a3", 5, "m2", text("done"), 30, parentUuid="r2"),
+    )
+    calls, tools = of_kind(records, Generation), of_kind(records, ToolCall)
+
+    assert [call.usage.output_visible for call in calls] == [120, 30]
+    assert [block["id"] for block in calls[0].output] == ["t1", "t2"]
+    assert [(tool.output, tool.duration_ns) for tool in tools] == [
+        ("files", 1_000_000_000),
+        ("more", 1_000_000_000),
+    ]
+
+
+def test_an_earlier_state_of_an_answer_takes_nothing_back(tmp_path):
+    """A line may be written again, as it was when the answer began."""
+    records = read(
+        tmp_path,
+        user("u1", 0, "look", parentUuid=None),
+        claude_answer("a1", 1, "m1", text("all of it"), 25, parentUuid="u1"),
+        claude_answer("a2", 2, "m1", text("al"), 1, parentUuid="u1"),
+    )
+
+    assert of_kind(records, Generation)[0].usage.output_visible == 25
+
+
+def test_a_session_begins_with_the_first_time_that_is_stated(tmp_path):
+    """What stands before it, with no time or no session, waits for it."""
+    snapshot = {"type": "file-history-snapshot", "messageId": "m", "snapshot": {}}
+    mode = {"type": "permission-mode", "permissionMode": "default", "sessionId": "session-1"}
+    records = read(tmp_path, snapshot, mode, *claude_session())
+
+    assert of_kind(records, RunStarted)[0].ts.startswith("2025-06-14T10:00:0")
+    assert [event.message for event in of_kind(records, Event)][:2] == [
+        "file-history-snapshot",
+        "permission-mode",
+    ]
+
+
+def test_a_copied_beginning_counts_in_the_session_that_was_first(home, tmp_path):
+    """A fork repeats calls and tools under another session id; a link says what it continues."""
+    new = [
+        user("u9", 9, "go on", parentUuid="a4"),
+        claude_answer("a9", 10, "msg_9", text("done"), 3, parentUuid="u9"),
+    ]
+    fork = [entry | {"sessionId": "session-2"} for entry in [*claude_session()[:-1], *new]]
+    alone = import_paths(home / "alone", [lines(tmp_path / "a.jsonl", claude_session())])
+    both = import_paths(
+        home / "both", [lines(tmp_path / "a.jsonl", claude_session()), lines(tmp_path / "b", fork)]
+    )
+
+    assert both.generations == alone.generations + 1
+    assert both.tool_calls == alone.tool_calls
+    assert both.usage_stated.output == alone.usage_stated.output + 3
+    assert import_paths(home / "both", [tmp_path]).new == 0
+    with whence.open(home / "both") as store:
+        (link,) = [one for one in store.links() if one.kind == "continuation_of"]
+        assert store.run(link.source).run.external_id == "session-1"
+        assert store.run(link.target).run.external_id == "session-2"
+
+
+def test_a_sub_agent_in_a_file_of_its_own_is_inside_its_call(home, tmp_path):
+    """The session's file, read first, says which call that was and when the session began."""
+    task = {"type": "tool_use", "id": "t1", "name": "Task", "input": {"prompt": "count them"}}
+    result = claude_result("u2", 6, "t1", "three") | {"toolUseResult": {"agentId": "ag1"}}
+    side = {"isSidechain": True, "agentId": "ag1"}
+    main = [
+        user("u1", 0, "how many?", parentUuid=None),
+        claude_answer("a1", 1, "m1", task, 1, parentUuid="u1"),
+        result,
+    ]
+    folder = tmp_path / "p" / "session-1" / "subagents"
+    folder.mkdir(parents=True)
+    lines(tmp_path / "p" / "session-1.jsonl", main)
+    lines(
+        folder / "agent-ag1.jsonl",
+        [
+            user("s1", 2, "count", parentUuid=None, **side),
+            claude_answer("s2", 3, "m2", text("three"), 1, parentUuid="s1", **side),
+        ],
+    )
+    import_paths(home, [tmp_path / "p"])
+
+    with whence.open(home) as store:
+        tree = store.run("session-1")
+        spans = {span.row.name: span.row for span in tree.iter_spans()}
+        assert spans["agent ag1"].parent == spans["Task"].id
+        assert tree.run.started_ns < spans["Task"].started_ns
+
+
+def test_a_call_that_failed_for_good_is_an_error(tmp_path):
+    """Claude Code writes the answer itself; it states no tokens, and they are not 0."""
+    notice = claude_answer("n1", 1, "x", text("API Error: 529"), 0, parentUuid="u1")
+    notice["message"]["model"] = "<synthetic>"
+    notice |= {"isApiErrorMessage": True, "error": "overloaded"}
+    (call,) = of_kind(read(tmp_path, user("u1", 0, "hi", parentUuid=None), notice), Generation)
+
+    assert (call.status, call.usage) == ("error", None)
+    assert call.error == {"type": "overloaded", "message": "API Error: 529"}
+    assert call.messages == [{"role": "user", "content": "hi"}]
+
+
+def test_a_long_first_entry_is_recognized(tmp_path):
+    """Newer entries state their session behind the message."""
+    entry = {"parentUuid": None, "isSidechain": False, "type": "user"}
+    entry |= user("u1", 0, "x" * 100_000, parentUuid=None)
+    path = lines(tmp_path / "s.jsonl", [entry])
+
+    assert registry.find_format(Source(path)).name == "claude-code"

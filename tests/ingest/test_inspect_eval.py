@@ -26,6 +26,7 @@ from whence.ingest.importer import import_paths
 from whence.record.decision import Decision
 from whence.record.event import Event
 from whence.record.generation import Generation, ToolCall
+from whence.record.link import Link
 from whence.record.run import RunEnded, RunStarted, Update
 from whence.record.score import Output, Score
 from whence.record.span import SpanEnded, SpanStarted
@@ -431,3 +432,42 @@ def test_the_corpus_has_the_expected_totals(home):
     assert report.tool_calls == totals["tool_events"]
     again = import_paths(home / "all", [folder])
     assert (again.new, again.already_there) == (0, report.new)
+
+
+def test_a_sample_is_found_whatever_its_id(tmp_path):
+    """Ids stand in the names of an archive as they are, and have slashes: `HumanEval/0`."""
+    contents = inspect_archive() | {
+        "samples/HumanEval/0_epoch_1.json": inspect_sample("HumanEval/0", 1),
+        "samples/a b?c\n_epoch_1.json": inspect_sample("a b?c\n", 1),
+    }
+    records, skipped = records_of(archive(tmp_path / "a.eval", contents), "inspect")
+
+    assert "uuid-HumanEval/0-1" in {run.external_id for run in of_kind(records, RunStarted)}
+    assert len(of_kind(records, Generation)) == 4
+    assert skipped == []
+
+
+def test_an_answer_from_the_cache_used_nothing(tmp_path):
+    """It repeats what the call that filled the cache took; Inspect does not count it either."""
+    event = inspect_sample()["events"][1] | {"cache": "read"}
+    (call,) = of_kind(read(tmp_path, with_events(event)), Generation)
+
+    assert (call.usage, call.duration_ns) == (None, None)
+    assert call.attributes["cached_usage"] == event["output"]["usage"]
+
+
+def test_an_attempt_that_failed_is_a_span_with_its_calls(tmp_path):
+    """What it used counts, and it is linked to the attempt after it, the last to the run."""
+    model = inspect_sample()["events"][1] | {"timestamp": "2025-05-12T20:28:10Z"}
+    failed = {"message": "ValueError('no')", "traceback": "", "events": [model]}
+    sample = inspect_sample() | {"error_retries": [failed, failed]}
+    records = read(tmp_path, sample)
+    spans = [one for one in of_kind(records, SpanStarted) if one.name.startswith("attempt")]
+    ends = {one.span: one for one in of_kind(records, SpanEnded)}
+    links = [(one.source, one.target) for one in of_kind(records, Link)]
+
+    assert [one.name for one in spans] == ["attempt 1", "attempt 2"]
+    assert [ends[one.span].error["type"] for one in spans] == ["ValueError"] * 2
+    assert links == [(spans[0].span, spans[1].span), (spans[1].span, spans[0].run)]
+    assert [call.span for call in of_kind(records, Generation)][:2] == [s.span for s in spans]
+    assert len(of_kind(records, Generation)) == 3

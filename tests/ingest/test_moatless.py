@@ -7,6 +7,7 @@ from trajectorydata import document, expected, moatless_trajectory, of_kind, rec
 
 import whence
 from whence.errors import IngestError
+from whence.ingest import base, registry
 from whence.ingest.importer import import_paths
 from whence.record.decision import Decision
 from whence.record.generation import Generation
@@ -243,3 +244,34 @@ def test_the_corpus_has_the_expected_totals(home):
     assert whole.retries == totals["retries"]
     again = import_paths(home / "all", [folder])
     assert (again.new, again.already_there) == (0, whole.new)
+
+
+def test_the_first_versions_state_what_an_action_cost(tmp_path):
+    """The model is its state's; what it led to is the next state."""
+    content = {
+        "name": "AgenticLoop",
+        "initial_message": "wrong",
+        "transitions": [
+            {
+                "name": "PlanToCode",
+                "properties": {"model": "gpt-x"},
+                "actions": [
+                    {
+                        "action": {"thoughts": "remove it", "action": {"file_path": "a.py"}},
+                        "output": {"file_path": "a.py"},
+                        "completion_cost": 0.25,
+                    }
+                ],
+            },
+            {"name": "Finished", "properties": {}, "actions": []},
+        ],
+        "info": {"total_cost": 0.5, "trace_id": "coder_x_20240616-074447"},
+    }
+    path = document(tmp_path / "t.json", content)
+    records, _ = records_of(path, "moatless")
+    (call,), (decision,) = of_kind(records, Generation), of_kind(records, Decision)
+
+    assert registry.find_format(base.Source(path)).name == "moatless"
+    assert (call.model, call.cost_usd, call.usage) == ("gpt-x", 0.25, None)
+    assert (decision.what, decision.why) == ("Finished", "remove it")
+    assert of_kind(records, RunEnded)[0].status == "complete"

@@ -15,6 +15,8 @@ from trajectorydata import (
 
 import whence
 from whence.errors import IngestError
+from whence.ingest import registry
+from whence.ingest.base import Source
 from whence.ingest.importer import import_paths
 from whence.record.decision import Decision
 from whence.record.event import Event
@@ -233,3 +235,129 @@ def test_the_corpus_has_the_expected_totals(home):
             assert [score.passed for score in tree.scores] == [each["success"]]
     again = import_paths(home, [folder])
     assert (again.new, again.already_there) == (0, report.new)
+
+
+def action(number, tool, call, answer, **more):
+    """Return an action of the SDK of version 1."""
+    given = {"command": "ls", "kind": "TerminalAction"}
+    return {
+        "id": f"a{number}",
+        "timestamp": f"2026-09-23T09:42:{number:02}",
+        "source": "agent",
+        "thought": [{"type": "text", "text": "I look."}],
+        "action": given,
+        "tool_name": tool,
+        "tool_call_id": call,
+        "tool_call": {"id": call, "name": tool, "arguments": "{}"},
+        "llm_response_id": answer,
+        "kind": "ActionEvent",
+        **more,
+    }
+
+
+def observation(number, call, asked, said, **more):
+    """Return what came of an action of version 1."""
+    return {
+        "id": f"o{number}",
+        "timestamp": f"2026-09-23T09:42:{number:02}",
+        "source": "environment",
+        "tool_name": "terminal",
+        "tool_call_id": call,
+        "observation": {"content": [{"type": "text", "text": said}], "is_error": False, **more},
+        "action_id": asked,
+        "kind": "ObservationEvent",
+    }
+
+
+def new_events():
+    return [
+        {
+            "id": "u1",
+            "timestamp": "2026-09-23T09:42:01",
+            "source": "user",
+            "llm_message": {"role": "user", "content": [{"type": "text", "text": "fix it"}]},
+            "kind": "MessageEvent",
+        },
+        action(2, "terminal", "c1", "r1", reasoning_content="hm"),
+        action(3, "terminal", "c2", "r1"),
+        observation(4, "c2", "a3", "boom", exit_code=1),
+        observation(5, "c1", "a2", "a.py", exit_code=0),
+        action(6, "editor", "c3", "r2"),
+        {
+            "id": "e7",
+            "timestamp": "2026-09-23T09:42:07",
+            "source": "agent",
+            "tool_name": "editor",
+            "tool_call_id": "c3",
+            "error": "bad arguments",
+            "kind": "AgentErrorEvent",
+        },
+    ]
+
+
+def test_events_of_version_1_are_read_like_the_others(tmp_path):
+    """An observation names its action, an error the call; a response with two actions is one."""
+    records, _ = records_of(document(tmp_path / "t.json", new_events()), "openhands")
+    calls, tools = of_kind(records, Generation), of_kind(records, ToolCall)
+
+    assert registry.find_format(Source(tmp_path / "t.json")).name == "openhands"
+    assert [(tool.tool_name, tool.output, tool.status) for tool in tools] == [
+        ("terminal", "a.py", "ok"),
+        ("terminal", "boom", "error"),
+        ("editor", "bad arguments", "error"),
+    ]
+    assert [tool.input for tool in tools] == [{"command": "ls"}] * 3
+    assert [(call.response_id, call.reasoning) for call in calls] == [("r1", "hm"), ("r2", None)]
+    assert len(calls[0].output["tool_calls"]) == 2
+    assert {decision.why for decision in of_kind(records, Decision)} == {"I look."}
+
+
+def folder_of(path, events, name="{number}.json"):
+    """Write a file for each event, and return the folder of the session."""
+    (path / "events").mkdir(parents=True, exist_ok=True)
+    for number, event in enumerate(events):
+        document(path / "events" / name.format(number=number), event)
+    return path
+
+
+def test_a_folder_of_events_is_a_run_that_may_grow(home, tmp_path):
+    """The pages that OpenHands keeps of the same events are left alone."""
+    events = [event | {"id": n} for n, event in enumerate(openhands_new()["history"])]
+    session = folder_of(tmp_path / "s1", events[:2])
+    (session / "event_cache").mkdir()
+    document(session / "event_cache" / "0-25.json", events)
+    import_paths(home, [session])
+    folder_of(session, events)
+
+    report = import_paths(home, [session])
+
+    assert report.format == "openhands-events"
+    assert report.runs == 1
+    assert import_paths(home, [session]).new == 0
+    with whence.open(home) as store:
+        (run,) = store.runs()
+        assert run.external_id == "s1"
+
+
+def test_the_metrics_of_version_1_stand_beside_the_folder(home, tmp_path):
+    """One for each use of a model, which belong to the same run."""
+    usage = {"model": "m", "prompt_tokens": 100, "completion_tokens": 10, "cache_read_tokens": 40}
+    metrics = {
+        "accumulated_cost": 0.5,
+        "accumulated_token_usage": usage,
+        "costs": [{"model": "m", "cost": 0.5, "timestamp": 1.0}],
+        "token_usages": [usage | {"response_id": "r1"}],
+    }
+    condenser = metrics | {"token_usages": [usage | {"response_id": "r9"}]}
+    session = folder_of(tmp_path / "s1", new_events(), "event-{number:05}-0a-b.json")
+    state = {"stats": {"usage_to_metrics": {"agent": metrics, "condenser": condenser}}}
+    document(session / "base_state.json", state | {"execution_status": "stuck"})
+
+    report = import_paths(home, [session])
+
+    assert report.generations == 3
+    assert (report.usage_stated.input, report.usage_stated.cache_read) == (200, 80)
+    assert (report.cost_usd_declared, report.cost_usd_computed) == (1.0, 1.0)
+    with whence.open(home) as store:
+        (run,) = store.runs()
+        assert run.status == "failed"

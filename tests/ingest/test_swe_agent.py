@@ -7,11 +7,14 @@ from trajectorydata import document, expected, of_kind, records_of, swe_trajecto
 
 import whence
 from whence.errors import IngestError
+from whence.ingest import registry
+from whence.ingest.base import Source
 from whence.ingest.importer import import_paths
 from whence.record.decision import Decision
 from whence.record.generation import Generation, ToolCall
+from whence.record.link import Link
 from whence.record.run import RunEnded, RunStarted
-from whence.record.span import SpanStarted
+from whence.record.span import SpanEnded, SpanStarted
 
 MINI = [
     {"role": "system", "content": "be brief"},
@@ -214,3 +217,120 @@ def test_the_corpus_has_the_expected_totals(home):
         assert ended.count("incomplete") == 2
     again = import_paths(home, [folder])
     assert (again.new, again.already_there) == (0, report.new)
+
+
+def answered(key, commands, said="I look.", tokens=10, **more):
+    """Return an answer of mini-swe-agent 2 with a call for each command."""
+    calls = [
+        {"id": f"{key}{n}", "function": {"name": "bash", "arguments": f'{{"command": "{one}"}}'}}
+        for n, one in enumerate(commands)
+    ]
+    usage = {"prompt_tokens": 10 * tokens, "completion_tokens": tokens}
+    message = {"role": "assistant", "content": said, "tool_calls": calls or None, **more}
+    return message | {
+        "extra": {
+            "actions": [
+                {"command": c, "tool_call_id": f"{key}{n}"} for n, c in enumerate(commands)
+            ],
+            "response": {"id": key, "usage": usage, "choices": [{"message": message}]},
+            "cost": 0.5,
+            "timestamp": 1_750_000_000.0,
+        }
+    }
+
+
+def observed(key, output, code=0):
+    """Return what mini-swe-agent 2 saw of a command."""
+    extra = {"raw_output": output, "returncode": code, "timestamp": 1_750_000_001.0}
+    return {"role": "tool", "tool_call_id": key, "content": f"saw {output}", "extra": extra}
+
+
+def test_an_answer_may_call_several_tools(tmp_path):
+    """Each has the observation with its id, in whatever order they stand."""
+    said = [{"role": "user", "content": "fix it"}, answered("a", ["ls", "cat b"])]
+    content = {"messages": [*said, observed("a1", "no file", 1), observed("a0", "a.py")]}
+    records = read(tmp_path, content)
+    (decision,) = of_kind(records, Decision)
+
+    assert [(t.input, t.output, t.status) for t in of_kind(records, ToolCall)] == [
+        ("ls", "saw a.py", "ok"),
+        ("cat b", "saw no file", "error"),
+    ]
+    assert of_kind(records, ToolCall)[1].error == {"type": "exit code 1", "message": "no file"}
+    assert (decision.what, decision.why) == (["ls", "cat b"], "I look.")
+
+
+def test_an_answer_that_cannot_be_parsed_was_a_call(tmp_path):
+    """mini-swe-agent keeps it in the message that says what is wrong with it."""
+    wrong = answered("b", [], "Done!", 7)
+    told = {"role": "user", "content": "No tool calls found."}
+    told["extra"] = wrong["extra"] | {"interrupt_type": "FormatError"}
+    records = read(tmp_path, {"messages": [answered("a", ["ls"]), observed("a0", "x"), told]})
+    calls = of_kind(records, Generation)
+    ends = [end for end in of_kind(records, SpanEnded) if end.status == "error"]
+
+    assert [(call.response_id, call.cost_usd) for call in calls] == [("a", 0.5), ("b", 0.5)]
+    assert calls[1].output["content"] == "Done!"
+    assert calls[1].usage.output_visible == 7
+    assert [end.error for end in ends] == [
+        {"type": "FormatError", "message": "No tool calls found."}
+    ]
+
+
+def test_answers_of_the_responses_api_have_no_role(tmp_path):
+    """Their tokens and reasoning stand in themselves, and results are items of their own."""
+    items = [
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+        {"type": "message", "content": [{"type": "output_text", "text": "I look."}]},
+        {"type": "function_call", "call_id": "c1", "name": "bash", "arguments": "{}"},
+    ]
+    answer = {
+        "object": "response",
+        "id": "resp_1",
+        "output": items,
+        "usage": {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120},
+        "extra": {"actions": [{"command": "ls", "tool_call_id": "c1"}], "cost": 0.25},
+    }
+    result = {"type": "function_call_output", "call_id": "c1", "output": "a.py", "extra": {}}
+    asked = {"role": "user", "content": "fix it"}
+    records = read(tmp_path, {"info": {}, "messages": [asked, answer, result]})
+    (call,), (tool,) = of_kind(records, Generation), of_kind(records, ToolCall)
+
+    assert (call.response_id, call.reasoning, call.cost_usd) == ("resp_1", "hm", 0.25)
+    assert (call.usage.input_uncached, call.usage.output_visible) == (100, 20)
+    assert (tool.input, tool.output) == ("ls", "a.py")
+    assert of_kind(records, Decision)[0].why == "I look."
+
+
+def test_attempts_are_stages_and_the_chosen_one_counts_once(tmp_path):
+    """The best one stands in the file twice; the others are told as well."""
+    first, best = swe_trajectory(), swe_trajectory()
+    first["info"]["exit_status"] = "exit_cost"
+    best["trajectory"] = best["trajectory"][:1]
+    whole = best | {"attempts": [first, best], "info": best["info"] | {"best_attempt_idx": 1}}
+    records = read(tmp_path, whole)
+    stages = [span for span in of_kind(records, SpanStarted) if span.span_kind == "stage"]
+    (link,) = of_kind(records, Link)
+    choice = next(one for one in of_kind(records, Decision) if one.name == "which attempt")
+
+    assert [stage.name for stage in stages] == ["attempt 1", "attempt 2"]
+    assert (link.source, link.target) == (stages[0].span, stages[1].span)
+    assert choice.what == "attempt 2"
+    assert len(of_kind(records, Generation)) == 3
+    assert of_kind(records, RunStarted)[0].attributes["declared"]["api_calls"] == 2
+
+    records = read(tmp_path, {"attempts": [first, best]})
+    assert len(of_kind(records, Generation)) == 3
+    assert of_kind(records, RunStarted)[0].attributes["declared"]["api_calls"] == 4
+
+
+def test_a_mini_trajectory_is_recognized_by_its_end(tmp_path):
+    """Whatever it is called: what it is stands behind its messages."""
+    content = {
+        "info": {"exit_status": ""},
+        "messages": MINI,
+        "trajectory_format": "mini-swe-agent-1",
+    }
+    path = document(tmp_path / "last_run.json", content)
+
+    assert registry.find_format(Source(path)).name == "swe-agent"

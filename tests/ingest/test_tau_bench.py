@@ -191,3 +191,31 @@ def test_the_corpus_has_the_expected_totals(home):
         assert len(unknown) == totals["user_cost_null"]
     again = import_paths(home, [folder])
     assert (again.new, again.already_there) == (0, report.new)
+
+
+def test_an_agent_may_write_what_it_does(tmp_path):
+    """ReAct agents are not given tools; their calls and the answers stand in the texts."""
+    trial = tau_trial()
+    trial["traj"] = [
+        {"role": "system", "content": "be kind"},
+        {"role": "user", "content": "cancel it"},
+        {
+            "role": "assistant",
+            "content": 'Thought:\nI look.\nAction:\n{"name": "find", "arguments": {"id": 1}}',
+        },
+        {"role": "user", "content": "API output: Error: not found"},
+        {
+            "role": "assistant",
+            "content": 'Action:\n{"name": "respond", "arguments": {"content": "sorry"}}',
+        },
+        {"role": "user", "content": "###STOP###"},
+    ]
+    records, _ = records_of(document(tmp_path / "t.json", [trial]), "tau-bench")
+    (tool,), (decision,) = of_kind(records, ToolCall), of_kind(records, Decision)
+    turns = [span for span in of_kind(records, SpanStarted) if span.name.startswith("turn")]
+
+    assert (tool.tool_name, tool.input, tool.output) == ("find", {"id": 1}, "Error: not found")
+    assert (tool.status, tool.error["message"]) == ("error", "not found")
+    assert (decision.what, decision.why) == ("find", "I look.")
+    assert [turn.input for turn in turns] == ["cancel it", "###STOP###"]
+    assert len(of_kind(records, Generation)) == 2

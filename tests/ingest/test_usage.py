@@ -157,3 +157,22 @@ def test_a_usage_object_keeps_its_words():
     assert made.stated == stated
     assert (made.input_uncached, made.cache_read) == (4, 5)
     assert usage.of_stated({}) is None
+
+
+def test_a_part_that_is_larger_than_its_whole_stands_beside_it():
+    """Gemini's reasoning as Inspect logs it, and Anthropic's cache as LiteLLM once stated it."""
+    gemini = {"input_tokens": 13, "output_tokens": 10, "total_tokens": 577, "reasoning_tokens": 554}
+    cached = {"prompt_tokens": 4, "completion_tokens": 9, "cache_creation_input_tokens": 3_482}
+
+    read = usage.of_stated(gemini, "google")
+    assert (read.input_uncached, read.output_visible, read.reasoning) == (13, 10, 554)
+    read = usage.of_stated(cached)
+    assert (read.input_uncached, read.cache_write, read.output_visible) == (4, 3_482, 9)
+
+
+def test_the_total_decides_where_a_provider_is_read_in_another_way():
+    """Reasoning may be smaller than the output, and beside it all the same."""
+    stated = {"input_tokens": 5, "output_tokens": 60, "total_tokens": 85, "reasoning_tokens": 20}
+
+    read = usage.of_stated(stated, "google")
+    assert (read.output_visible, read.reasoning) == (60, 20)

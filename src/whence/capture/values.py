@@ -270,7 +270,8 @@ def _parts(value: Any, depth: int, most: int) -> int:
     if not depth:
         return most + 1
     parts = 1
-    for item in value.values() if type(value) is dict else value:
+    items = cast("Iterable[Any]", value.values() if type(value) is dict else value)
+    for item in items:
         parts += _parts(item, depth - 1, most - parts) if type(item) in _CONTAINERS else 1
         if parts > most:
             break

@@ -7,16 +7,23 @@ is ever written, so that it does not matter where a name points to.
 The directory of an archive is at its end. A writer that died leaves none; then the files are read
 one after the other from the beginning, as far as they go.
 
-Source: PKWARE APPNOTE 6.3.10, sections 4.3.7 (local file header) and 4.4.4 (general purpose flags).
+Files may be packed with Zstandard, as Inspect AI packs its logs since 2026.
+
+Source: PKWARE APPNOTE 6.3.10, sections 4.3.7 (local file header), 4.4.4 (general purpose flags) and
+4.4.5 (compression methods).
 """
 
 from __future__ import annotations
 
+import copy
+import io
 import struct
 import zipfile
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from whence import _extras
+from whence.errors import IngestError, MissingExtraError
 from whence.ingest.base import Skipped
 
 if TYPE_CHECKING:
@@ -37,7 +44,7 @@ _CHUNK_BYTES = 64 << 10
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _LOCAL_SIGN = b"PK\x03\x04"
 _ENCRYPTED, _SIZE_LATER = 0x1, 0x8
-_STORED, _DEFLATED = 0, 8
+_STORED, _DEFLATED, _ZSTANDARD = 0, 8, 93
 
 
 def iter_files(
@@ -75,10 +82,21 @@ def _by_directory(
         if info.is_dir() or not wanted(name):
             continue
         where = f"{shown}, {name}"
+        most = min(left, _most(info.compress_size))
         try:
-            with archive.open(info) as file:
-                content = _bounded(file.read, min(left, _most(info.compress_size)))
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+            if info.compress_type == _ZSTANDARD:
+                content = _unpacked(archive, info, most)
+            else:
+                with archive.open(info) as file:
+                    content = _bounded(file.read, most)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            RuntimeError,
+            ValueError,
+            IngestError,
+        ) as error:
             # What is packed in an unknown way, and what is encrypted, raise a RuntimeError.
             yield Skipped(where, f"cannot be unpacked: {error}")
             continue
@@ -87,6 +105,37 @@ def _by_directory(
             continue
         left -= len(content)
         yield name, content
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes | None:
+    """Return a file that is packed with Zstandard; None if it unpacks to more than `most` bytes."""
+    packed: Any = copy.copy(info)  # read as if it were stored, and checked when it is unpacked
+    packed.compress_type, packed.file_size, packed.CRC = _STORED, info.compress_size, None
+    with archive.open(packed) as file:
+        content = _from_zstandard(file.read(), most)
+    if content is not None and zlib.crc32(content) != info.CRC:
+        raise zipfile.BadZipFile("its checksum is wrong")
+    return content
+
+
+def _from_zstandard(packed: bytes, most: int) -> bytes | None:
+    """Return what frames of Zstandard hold; None if it is more than `most` bytes.
+
+    Raises:
+        IngestError: They are damaged, or nothing is there that could unpack them.
+    """
+    try:
+        zstandard: Any = _extras.require("zstandard", "cli", "unpacking Zstandard")
+    except MissingExtraError as error:
+        raise IngestError(str(error)) from error
+    unpacking = zstandard.ZstdDecompressor().stream_reader(
+        io.BytesIO(packed), read_across_frames=True
+    )
+    try:
+        with unpacking as file:
+            return _bounded(file.read, most)
+    except zstandard.ZstdError as error:
+        raise IngestError(str(error)) from error
 
 
 def _most(packed_bytes: int) -> int:
@@ -143,10 +192,15 @@ def _next(file: BinaryIO, flags: int, method: int, packed: int, most: int) -> by
         if content is not None and flags & _SIZE_LATER:
             _skip_descriptor(file)
         return content
-    if method != _STORED or flags & _SIZE_LATER or packed > most:
+    if method not in {_STORED, _ZSTANDARD} or flags & _SIZE_LATER or packed > most:
         return None
     content = file.read(packed)
-    return content if len(content) == packed else None
+    if method == _STORED or len(content) < packed:
+        return content if len(content) == packed else None
+    try:
+        return _from_zstandard(content, min(most, _most(packed)))
+    except IngestError:
+        return None
 
 
 def _inflated(file: BinaryIO, most: int) -> bytes | None:

@@ -69,6 +69,15 @@ class Known(Protocol):
         """Return what is known of a run; an empty shape if nothing is."""
         ...
 
+    def answered(self, answer: str, ended_ns: int) -> str | None:
+        """Return the run that has the model call with an answer; None if none has.
+
+        Args:
+            answer: The provider's id of the answer.
+            ended_ns: When it came, Unix time: an id alone may be made up.
+        """
+        ...
+
 
 class Source:
     """One file or folder that is imported.

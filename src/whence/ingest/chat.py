@@ -5,15 +5,22 @@ records. A message of the user begins a turn, each message of the assistant is a
 all messages before it, and a tool call has the next message with its id as its answer. What the
 user says after the last answer goes into an event, since no call got it.
 
-Source: OpenAI chat completions.
+Agents that are prompted to write what they do (ReAct) have no `tool_calls`: their calls stand in
+the text behind `Action:`, and the answers come as messages of the user that say so.
+
+Source: OpenAI chat completions; sierra-research/tau-bench `agents/chat_react_agent.py`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from whence.ingest import loose
+from whence.ingest.loose import Fields
 from whence.ingest.reading import json_of
 from whence.ingest.timeline import NO_ANSWER
 from whence.record.event import Event
@@ -22,9 +29,11 @@ from whence.record.generation import Generation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from whence.ingest.loose import Fields
     from whence.ingest.timeline import Timeline
     from whence.record.base import Record
+
+
+_THOUGHT, _ACTION, _TOLD = "Thought:", "Action:", "API output: "
 
 
 class Chat:
@@ -44,14 +53,19 @@ class Chat:
         self._turn: str | None = None
         self._answer: Any = None
         self._given: set[int] = set()
+        self._written: dict[int, _Written] = {}
+        """Place of a message to the call that stands in its text."""
 
     def read(self, messages: Any) -> Iterator[Record]:
         """Yield the records of a conversation; what is no message is passed over."""
         said = loose.mappings(messages)
         answers = _answers(said)
+        self._written = _written(said)
         heard = 0
         for number, message in enumerate(said):
             role = message.get("role")
+            if role == "user" and number - 1 in self._written:
+                continue  # what a tool answered
             if role == "user":
                 yield from self._begin(message, number)
             elif role == "assistant":
@@ -60,7 +74,11 @@ class Chat:
                 heard = number + 1
             elif role == "tool" and number not in self._given:
                 yield from self._orphan(message, number)
-        unheard = [n for n in range(heard, len(said)) if said[n].get("role") == "user"]
+        unheard = [
+            n
+            for n in range(heard, len(said))
+            if said[n].get("role") == "user" and n - 1 not in self._written
+        ]
         for number in unheard:
             content = said[number].get("content")
             message = f"the user said: {content}" if isinstance(content, str) else "the user spoke"
@@ -90,7 +108,11 @@ class Chat:
         self, message: Fields, number: int, answers: dict[str, deque[tuple[int, Any]]]
     ) -> Iterator[Record]:
         why = loose.text(message.get("content"))
-        for place, call in enumerate(loose.mappings(message.get("tool_calls"))):
+        calls = loose.mappings(message.get("tool_calls"))
+        written = self._written.get(number)
+        if written is not None:
+            why, calls, answers = written.why, [written.call], {"": deque([written.answer])}
+        for place, call in enumerate(calls):
             function = loose.mapping(call.get("function"))
             tool = loose.name(function.get("name")) or "a tool"
             self.called[tool] = None
@@ -134,6 +156,32 @@ class Chat:
             error=self._error_of(content),
             output=content,
         )
+
+
+class _Written(msgspec.Struct, frozen=True):
+    """A tool call in the text of a message."""
+
+    why: str | None
+    call: Fields
+    answer: tuple[int, Any]
+    """Place and content of what the tool answered."""
+
+
+def _written(said: list[Fields]) -> dict[int, _Written]:
+    """Return the calls that stand in texts, by the places of these."""
+    found: dict[int, _Written] = {}
+    for number, (message, answer) in enumerate(itertools.pairwise(said)):
+        text, told = loose.text(message.get("content")), loose.text(answer.get("content")) or ""
+        if text is None or message.get("role") != "assistant" or message.get("tool_calls"):
+            continue
+        thought, sign, action = text.rpartition(_ACTION)
+        given = loose.mapping(json_of(action.strip()))
+        if sign and "name" in given and answer.get("role") == "user" and told.startswith(_TOLD):
+            function = {"name": given["name"], "arguments": given.get("arguments")}
+            why = loose.text(thought.strip().removeprefix(_THOUGHT).strip())
+            result = (number + 1, told.removeprefix(_TOLD))
+            found[number] = _Written(why, {"function": function}, result)
+    return found
 
 
 def _answers(said: list[Fields]) -> dict[str, deque[tuple[int, Any]]]:

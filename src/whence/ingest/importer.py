@@ -1,8 +1,9 @@
 """Imports files and folders into a home, and reports what was in them.
 
-Comes in: paths. Goes out: records in the log, and a `Report`. Folders are walked in order of names;
-a file of no known format is named in the report and left alone. A source that cannot be read to its
-end keeps what was read of it, with the reason in the report.
+Comes in: paths. Goes out: records in the log, and a `Report`. Folders are walked in order of names,
+the files in one before its folders; a file of no known format is named in the report and left
+alone. A source that cannot be read to its end keeps what was read of it, with the reason in the
+report.
 """
 
 from __future__ import annotations
@@ -137,7 +138,8 @@ def _iter_at(
     if found is not None:
         yield Source(path), found  # without the beginning of the file that was looked at
     elif is_folder:
-        for child in sorted(path.iterdir()):
+        # A session's own file says more than those in the folder of its name.
+        for child in sorted(path.iterdir(), key=lambda one: (one.is_dir(), one)):
             if _is_walked(child):
                 yield from _iter_at(child, forced, tally, named=False)
     else:

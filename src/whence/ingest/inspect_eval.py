@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 _ZIP = b"PK\x03\x04"
 _HEADERS = ("header.json", "_journal/start.json")
 """Where the header is, the better one first."""
-_SAMPLE = re.compile(r"samples/[^/]+\.json")
+_SAMPLE = re.compile(r"samples/.+\.json", re.DOTALL)
+"""An id is part of the name as it is, slashes included: `samples/HumanEval/0_epoch_1.json`."""
 _SIGNS = frozenset({"version", "status", "eval"})
 _STATUS = {"success": "complete", "cancelled": "cancelled", "error": "failed"}
 _SHOWN = 80
@@ -94,7 +95,7 @@ def _read_archive(source: Source) -> Iterator[Record | Skipped]:
 
 
 def _is_sample(name: str) -> bool:
-    return _SAMPLE.fullmatch(name) is not None
+    return _SAMPLE.fullmatch(name) is not None and ".." not in name.split("/")
 
 
 class _Evaluation:

@@ -36,6 +36,8 @@ _KINDS = {
     "tool": "tool",
 }
 _PASSED_OVER = frozenset({"sample_init", "state"})
+_NESTING = frozenset({"span_begin", "span_end", "step", "score"})
+"""Events about what others are inside of; of a failed attempt the log has but the last ones."""
 _APPROVALS = ("approve", "modify", "reject", "escalate", "terminate")
 _NESTED = 20
 _VALUES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
@@ -120,6 +122,25 @@ class Events:
                 inner_kind = loose.name(inner.get("event")) or "event"
                 yield from self.read(inner_kind, inner, f"{place}.{number}", None, depth + 1)
 
+    def attempt(self, events: list[Fields], number: int, error: Fields) -> Iterator[Record]:
+        """Yield the records of an attempt at the sample that failed.
+
+        Args:
+            events: What of it is logged: the last model call and what followed.
+            number: Which attempt, from 1.
+            error: Why it failed.
+        """
+        line, span, name = self._line, self._line.id("attempt", number), f"attempt {number}"
+        times = [t for e in events if (t := loose.time_ns(e.get("timestamp"))) is not None]
+        yield line.opened(span, name, "step", at_ns=min(times, default=None))
+        self._steps.append((span, "step", name))
+        for place, event in enumerate(events):
+            kind = loose.name(event.get("event")) or "event"
+            if kind not in _NESTING:
+                yield from self.read(kind, event, f"attempt {number}.{place}")
+        self._steps.pop()
+        yield line.closed(span, status="error", error=error)
+
     def _around(self, event: Fields) -> tuple[str | None, str | None]:
         """Return id and stage of the span that an event is in."""
         known = self._spans.get(loose.name(event.get("span_id")) or "")
@@ -178,10 +199,13 @@ class Events:
             ended_ns = at_ns + (length or 0)
         model = loose.text(event.get("model"))
         stated = loose.mapping(output.get("usage"))
+        extra = {k: event[k] for k in ("role", "cache", "working_time") if event.get(k) is not None}
+        if event.get("cache") == "read":  # the answer states what it once took; nothing was sent
+            extra |= {"cached_usage": stated} if stated else {}
+            stated, length = Fields(), None
         provider = model.partition("/")[0] if model and "/" in model else None
         failure = loose.text(event.get("error")) or loose.text(output.get("error"))
         retries, cost = loose.count(event.get("retries")), loose.amount(stated.get("total_cost"))
-        extra = {k: event[k] for k in ("role", "cache", "working_time") if event.get(k) is not None}
         return Generation(
             **self._point("model", place, event, ended_ns),
             operation="chat",

@@ -17,6 +17,7 @@ from whence.ingest import loose, usage
 from whence.ingest.base import Skipped
 from whence.ingest.inspect_events import Events, Scored, score
 from whence.record.event import Event
+from whence.record.link import Link
 from whence.record.run import RunEnded, RunStarted
 from whence.record.score import Output
 
@@ -86,6 +87,7 @@ def records_of(given: Fields, line: Timeline, place: Place) -> Iterator[Record |
         yield from _messages(texts.put_back(given.get("messages")), line)
     pool = _pool(given)
     reader = Events(line)
+    yield from _attempts(given, texts, line, reader)
     reader.pair(events)
     for number, event in enumerate(events):
         kind = loose.name(event.get("event")) or "event"
@@ -220,6 +222,32 @@ def _messages(messages: Any, line: Timeline) -> Iterator[Event]:
         )
 
 
+def _attempts(given: Fields, texts: _Texts, line: Timeline, reader: Events) -> Iterator[Record]:
+    """Yield the attempts before the last one, each linked to the one that came next."""
+    before: str | None = None
+    for number, attempt in enumerate(loose.mappings(given.get("error_retries")), start=1):
+        events = loose.mappings(texts.put_back(attempt.get("events")))
+        span = line.id("attempt", number)
+        if before is not None:
+            yield _retried(before, span, line)
+        yield from reader.attempt(events, number, error_of(attempt))
+        message = loose.text(attempt.get("message")) or "an error"
+        yield Event(
+            **line.point("attempt", number, "failed", span=span),
+            message=f"attempt {number} failed: {message}",
+            level="warning",
+            data={"attempt": {k: v for k, v in attempt.items() if k != "events"}},
+        )
+        before = span
+    if before is not None:
+        yield _retried(before, line.run, line)
+
+
+def _retried(earlier: str, later: str, line: Timeline) -> Link:
+    point = line.point("retry_of", earlier)
+    return Link(**point, link_kind="retry_of", source=earlier, target=later)
+
+
 def _ended(
     given: Fields, texts: _Texts, line: Timeline, scored: dict[str, Scored]
 ) -> Iterator[Record]:
@@ -244,11 +272,6 @@ def _ended(
             summary=answer[:_SHOWN_CHARS] if isinstance(answer, str) else "",
             value=answer,
         )
-    for number, attempt in enumerate(loose.mappings(given.get("error_retries"))):
-        message = loose.text(attempt.get("message")) or "an error"
-        said = f"attempt {number + 1} failed: {message}"
-        point = line.point("attempt", number)
-        yield Event(**point, message=said, level="warning", data={"attempt": attempt})
     error = loose.mapping(given.get("error"))
     completed_ns = loose.time_ns(given.get("completed_at"))
     yield RunEnded(

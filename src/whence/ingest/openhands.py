@@ -1,13 +1,17 @@
-"""Runs of OpenHands: a line of `output.jsonl` a run, or a trajectory file with a list of events.
+"""Runs of OpenHands: a line of `output.jsonl` a run, a list of events, or a folder of them.
 
-Comes in: events, actions and the observations they led to, and metrics with costs, tokens and
-latencies of the model calls. Goes out: records. An action of the agent is a step, with what it
-decided to do and why, and a tool call with the observation as its answer. A model call is known by
-the id of its response: several actions may come from one, and some, such as those of a condenser,
-lead to none. Where there are no ids, as in older files, the costs belong to the actions in order.
+Comes in: events of either version, actions and the observations they led to, and metrics with
+costs, tokens and latencies of the model calls. Goes out: records. An action of the agent is a step,
+with what it decided to do and why, and a tool call with the observation as its answer. A model call
+is known by the id of its response: several actions may come from one, and some, such as those of a
+condenser, lead to none. Where there are no ids, as in older files, the costs belong to the actions
+in order.
+
+A folder is the same run while it grows, known by its first event; a list is not.
 
 Source: OpenHands 0.x, `openhands/events/serialization/event.py` and `openhands/llm/metrics.py`; in
-older events the arguments stand beside `action` and there are no ids, sources and times.
+older events the arguments stand beside `action` and there are no ids, sources and times. Those of
+version 1 are read by `openhands_events`.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from whence.errors import IngestError
-from whence.ingest import json_files, keys, loose, usage
+from whence.ingest import json_files, keys, loose, openhands_events, usage
 from whence.ingest.base import Skipped
 from whence.ingest.loose import Fields
 from whence.ingest.timeline import NO_ANSWER, Timeline
@@ -36,6 +40,7 @@ _OF_LINE = frozenset({"metrics", "git_patch", "test_result", "instance_id"})
 _OF_EVENT = frozenset({"action", "observation"})
 _TALK = frozenset({"message", "finish", "think", "reject", "system", "change_agent_state", "null"})
 """Actions that call no tool."""
+_BROKEN = frozenset({"error", "stuck"})
 _SET_UP = frozenset({"system", "recall"})
 """Actions that no model decided on, although they are the agent's."""
 _OWN = frozenset(
@@ -71,10 +76,14 @@ class _Call(msgspec.Struct, frozen=True):
 
 
 def detect(source: Source) -> bool:
-    """Return whether a file begins with a run of OpenHands, or with one of its events."""
+    """Return whether a file begins with a run of OpenHands or an event, or a folder has those."""
+    if source.is_folder:
+        return openhands_events.is_folder_of_events(source.path)
     begins = json_files.peek(source)
     if begins.is_list:
-        return {"id", "source"} <= begins.keys and not _OF_EVENT.isdisjoint(begins.keys)
+        known = {"id", "source"} <= begins.keys and not _OF_EVENT.isdisjoint(begins.keys)
+        is_list = known or openhands_events.is_event(begins.keys)
+        return is_list and not openhands_events.is_copied(source.path)
     return "instruction" in begins.keys and (
         "history" in begins.keys or not _OF_LINE.isdisjoint(begins.keys)
     )
@@ -87,12 +96,16 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
         IngestError: The file is neither a list of events nor an object a line.
     """
     del known
+    if source.is_folder:
+        yield from _read_folder(source)
+        return
     if json_files.peek(source).is_list:
         content, skipped = json_files.document(source)
         if all(_OF_EVENT.isdisjoint(event) for event in loose.mappings(content)):
             raise IngestError(f"{source.name} is not a list of events")
         name = source.path.name.partition(".")[0]
-        yield from _run({"history": content, "instance_id": name}, source.name)
+        key = json_files.fingerprint(content)
+        yield from _run({"history": content, "instance_id": name}, source.name, key)
         yield from skipped
         return
     for line in json_files.iter_objects(source):
@@ -105,17 +118,40 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
             yield Skipped(where, "it has neither a history nor metrics")
             continue
         try:
-            yield from _run(given, where)
+            yield from _run(given, where, json_files.fingerprint(given))
         except IngestError as error:
             yield Skipped(where, str(error))
 
 
-def _run(given: Fields, where: str) -> Iterator[Record | Skipped]:
-    # The name of a file is no part of what makes a run this one.
-    own = given["history"] if set(given) == {"history", "instance_id"} else given
-    line = Timeline(keys.run_id("openhands", json_files.fingerprint(own)))
+def _read_folder(source: Source) -> Iterator[Record | Skipped]:
+    events: list[Fields] = []
+    for item in openhands_events.iter_folder(source.path):
+        if isinstance(item, Skipped):
+            yield item
+        else:
+            events.append(item)
+    state = openhands_events.state_beside(source.path)
+    given: Fields = {"history": events, "instance_id": source.path.resolve().parent.name}
+    given |= {k: state[k] for k in ("execution_status", "tags", "workspace") if state.get(k)}
+    key = json_files.fingerprint(events[0]) if events else ""
+    yield from _run(given, source.name, key, openhands_events.metrics_of(state))
+
+
+def _run(
+    given: Fields, where: str, key: str, beside: Fields | None = None
+) -> Iterator[Record | Skipped]:
+    """Yield the records of a run.
+
+    Args:
+        given: What is known of it, its events as `history`.
+        where: What it is called in reports.
+        key: What tells it from others. The name of a file is no part of that.
+        beside: Metrics that stand elsewhere.
+    """
+    line = Timeline(keys.run_id("openhands", key))
     events, skipped = _events(given.get("history"), where)
-    metrics = loose.mapping(given.get("metrics")) or _metrics_in(events)
+    events = openhands_events.in_old_form(events)
+    metrics = loose.mapping(given.get("metrics")) or beside or _metrics_in(events)
     yield _started(given, metrics, events, line)
     yield from skipped
     yield from _Steps(line, _calls(metrics)).read(events)
@@ -359,7 +395,7 @@ def _answers(events: list[Fields]) -> dict[int, tuple[int, Fields]]:
             waiting = place if "action" in event else waiting
             continue
         cause = event.get("cause")
-        asked = places.get(cause) if isinstance(cause, int) else None
+        asked = places.get(cause) if isinstance(cause, (int, str)) else None
         if asked is None and cause is None and not _has_id(event) and waiting is not None:
             kind = event["observation"]
             asked = waiting if kind in (events[waiting].get("action"), "error") else None
@@ -369,7 +405,7 @@ def _answers(events: list[Fields]) -> dict[int, tuple[int, Fields]]:
 
 
 def _has_id(event: Fields) -> bool:
-    return isinstance(event.get("id"), int)
+    return isinstance(event.get("id"), (int, str))
 
 
 def _arguments(event: Fields) -> Fields:
@@ -398,7 +434,7 @@ def _error_of(said: Fields) -> Fields | None:
         if isinstance(code, int) and not isinstance(code, bool):
             last = content.strip().rpartition("\n")[2]
             return None if code == 0 else {"type": f"exit code {code}", "message": last}
-    return None
+    return {"type": "error", "message": content} if extras.get("is_error") is True else None
 
 
 def _outcome(given: Fields, events: list[Fields], line: Timeline) -> Iterator[Record]:
@@ -433,6 +469,9 @@ def _outcome(given: Fields, events: list[Fields], line: Timeline) -> Iterator[Re
     if failure is not None:
         kind, colon, message = failure.partition(": ")
         error = {"type": kind, "message": message} if colon else {"type": "error", "message": kind}
+        yield RunEnded(ts=line.at(), run=line.run, status="failed", error=error)
+    elif given.get("execution_status") in _BROKEN:
+        error = {"type": "execution status", "message": given["execution_status"]}
         yield RunEnded(ts=line.at(), run=line.run, status="failed", error=error)
     elif "metrics" in given or any(event.get("action") == "finish" for event in events):
         yield RunEnded(ts=line.at(), run=line.run, status="complete")

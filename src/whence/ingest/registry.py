@@ -81,11 +81,18 @@ FORMATS: tuple[Format, ...] = (
     Format("prov", "whence.ingest.prov", "W3C PROV documents, PROV-JSON and PROV-XML"),
     Format("session-manifest", "whence.ingest.sessions", "the JSON manifest of an agent's session"),
     Format("tau-bench", "whence.ingest.tau_bench", "tau-bench results, a list of trials"),
+    Format("tau2-bench", "whence.ingest.tau2_bench", "tau2-bench results and simulations"),
     Format(
         "swe-agent", "whence.ingest.swe_agent", "SWE-agent and mini-swe-agent trajectories, `.traj`"
     ),
     Format("moatless", "whence.ingest.moatless", "moatless-tools trajectories"),
     Format("openhands", "whence.ingest.openhands", "OpenHands runs and event lists"),
+    Format(
+        "openhands-events",
+        "whence.ingest.openhands",
+        "folders with a file for each event of OpenHands, `events/`",
+        is_folder=True,
+    ),
     Format("inspect", "whence.ingest.inspect_eval", "Inspect AI logs, `.eval` and `.json`"),
     Format("aider", "whence.ingest.aider", "aider's analytics log"),
     Format("claude-code", "whence.ingest.claude_code", "Claude Code session transcripts"),

@@ -226,6 +226,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "gen_ai.output.messages",
         "gen_ai.completion",
         "gen_ai.output",
+        "genai.output",  # any-agent until 0.17
         "ai.response.text",
         "ai.response.object",
         "llm.completions",
@@ -253,6 +254,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "tool_output": (
         "gen_ai.tool.call.result",
         "gen_ai.output",
+        "genai.output",  # any-agent until 0.17
         "ai.toolCall.result",
         "tool_response",
         "traceloop.entity.output",
@@ -275,6 +277,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "gen_ai.task.output",
         "gen_ai.output.messages",
         "gen_ai.output",
+        "genai.output",  # any-agent until 0.17
         "final_result",
         "ai.response.text",
         "ai.response.object",
@@ -385,6 +388,7 @@ JSON_TEXTS = frozenset(
         "gen_ai.input.messages",
         "gen_ai.output.messages",
         "gen_ai.output",
+        "genai.output",  # any-agent until 0.17
         "gen_ai.system_instructions",
         "gen_ai.tool.definitions",
         "gen_ai.tool.call.arguments",

@@ -63,6 +63,14 @@ def note_of(key: str, record: Record) -> Note:
     return key
 
 
+def answer_of(note: Note) -> tuple[str | None, int]:
+    """Return the id of the answer that a note on a model call has, and when it came."""
+    if isinstance(note, str) or note[0][:1] == keys.SPAN_STARTED:
+        return None, 0
+    call = Call(*note[1:])
+    return call.response_id, call.ended_ns
+
+
 def _fitting(text: str) -> str:
     """Return a text that UTF-8 can hold, which the ledger is written in."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

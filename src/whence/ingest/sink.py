@@ -166,6 +166,10 @@ class Sink:
         """Return what is known of a run; an empty shape if nothing is."""
         return self._ledger.run(run_id)
 
+    def answered(self, answer: str, ended_ns: int) -> str | None:
+        """Return the imported run that has the model call with an answer; None if none has."""
+        return self._ledger.answered(answer, ended_ns)
+
     @property
     def is_full(self) -> bool:
         """Whether the batch is large enough to be ended."""

@@ -72,6 +72,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "input_tokens_details.cached_tokens",
         "input_token_details.cache_read",
         "prompt_cache_hit_tokens",
+        "cached_tokens",
     ),
     "cache_write": (
         "gen_ai.usage.cache_write.input_tokens",
@@ -189,8 +190,35 @@ def of_stated(stated: Mapping[str, Any] | None, provider: str | None = None) -> 
     parts = (known.cache_read, known.cache_write, known.reasoning)
     understood = usage.input_uncached is not None or usage.output_visible is not None
     if understood and all(b is not None or p is None for b, p in zip(buckets, parts, strict=True)):
-        return usage
+        read = of_figures(known, dict(stated))
+        is_better = _adds_up(read, known.total) and not _adds_up(usage, known.total)
+        return read if is_better or _loses_a_part(usage, known) else usage
     return of_figures(known, dict(stated))
+
+
+def _adds_up(usage: Usage, total: Number | None) -> bool:
+    """Whether buckets are together what was stated as the total."""
+    counts = (
+        usage.input_uncached,
+        usage.cache_read,
+        usage.cache_write,
+        usage.output_visible,
+        usage.reasoning,
+    )
+    return total is not None and sum(count or 0 for count in counts) == total
+
+
+def _loses_a_part(usage: Usage, stated: Figures) -> bool:
+    """Whether a part was taken from a whole that is smaller: it stands beside it."""
+    sent = (usage.input_uncached, usage.cache_read, usage.cache_write)
+    return _is_taken(sent, stated.input) or _is_taken(
+        (usage.output_visible, usage.reasoning), stated.output
+    )
+
+
+def _is_taken(buckets: tuple[int | None, ...], stated: Number | None) -> bool:
+    """Whether the first bucket is empty because the others take more than was stated."""
+    return buckets[0] == 0 and stated is not None and 0 < stated < sum(b or 0 for b in buckets)
 
 
 def of_figures(stated: Figures, words: dict[str, Any]) -> Usage:
