@@ -12,7 +12,7 @@ WHENCE_RUN               the run that a program belongs to, as `traceparent` giv
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -60,11 +60,15 @@ def home_path(home: str | os.PathLike[str] | None) -> Path:
     """Return the absolute path of `home`, or of the default home.
 
     Raises:
-        ConfigError: It is relative to a folder that is gone, or to the home of an unknown user.
+        ConfigError: It is no path, or relative to a folder that is gone, or to the home of an
+            unknown user.
     """
     from pathlib import Path  # noqa: PLC0415 - importing whence has to be quick; only recording needs paths
 
-    chosen = os.fspath(home) if home is not None else os.environ.get("WHENCE_HOME") or ".whence"
+    try:
+        chosen = os.fspath(home) if home is not None else os.environ.get("WHENCE_HOME") or ".whence"
+    except TypeError as error:
+        raise ConfigError(f"home is {home!r}; it has to be the path of a folder") from error
     try:
         return Path(chosen).expanduser().absolute()
     except (OSError, RuntimeError) as error:
@@ -81,6 +85,17 @@ def check_durability(value: str) -> Durability:
     if value not in DURABILITIES:
         message = f"durability is {value!r}; it has to be one of {', '.join(DURABILITIES)}"
         raise ConfigError(message)
+    return value
+
+
+def check_switch(name: str, value: Any) -> bool:
+    """Return `value` if it is a boolean.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if type(value) is not bool:
+        raise ConfigError(f"{name} is {value!r}; it has to be True or False")
     return value
 
 

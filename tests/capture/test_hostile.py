@@ -371,10 +371,10 @@ def test_no_value_harms_anything_anywhere(recorded, name):
         "scores",
         "outputs",
         "links",
-        "events",
         "generations",
     ):
         recorded.one(table)
+    assert any("no number in" not in row.message for row in recorded.rows("events"))
     for table in ("tool_calls", "transformations", "annotations", "runs", "spans"):
         recorded.one(table)
 
@@ -539,6 +539,86 @@ def test_a_contribution_is_a_number_that_json_readers_hold(recorded):
     factors = recorded.one("decisions").factors
     assert [factor.get("contribution") for factor in factors] == [None, float(2**80)]
     assert str(2**80).encode() not in recorded.bytes_of_log()
+
+
+@pytest.mark.parametrize("odd", [math.nan, "high", 10**400], ids=["nan", "text", "huge"])
+def test_what_is_no_number_is_kept_beside(recorded, odd):
+    """In the attributes of the record, or in an event where it has none."""
+    with whence.run("r") as run:
+        run.decide("d", 1, confidence=odd, options=[{"name": "a", "score": odd}])
+        run.decide("e", "a", options={"a": odd})
+        run.factor("f", 1, weight=odd, normalized_value=0.5)
+        run.source("db", "k", quality=odd, records_used=odd)
+        run.score("s", 1, threshold=odd)
+        run.output("o", confidence=odd)
+        run.link("used", "later", source="earlier", confidence=odd)
+        run.record_generation(model="m", cost_usd=odd, seed=odd, duration_ms=odd)
+        run.tool_call("t", retry_count=odd, duration_s=odd)
+        run.transformation("t", input_size=odd)
+
+    kept = {}
+    for table in ("sources", "scores", "outputs", "links", "generations", "tool_calls"):
+        kept |= {(table, k): v for k, v in recorded.one(table).attributes.items()}
+    kept |= {("t", k): v for k, v in recorded.one("transformations").attributes.items()}
+    for row in recorded.rows("events"):
+        kept |= {(row.message, k): v for k, v in row.data["given"].items()}
+    for row in recorded.rows("decisions"):
+        kept |= {(row.name, k): v for k, v in row.options[0]["attributes"].items()}
+    assert set(kept) == {
+        ("d: no number in confidence", "confidence"),
+        ("d", "score"),
+        ("e", "probability"),
+        ("f: no number in weight", "weight"),
+        ("sources", "quality"),
+        ("sources", "records_used"),
+        ("scores", "threshold"),
+        ("outputs", "confidence"),
+        ("links", "confidence"),
+        ("generations", "cost_usd"),
+        ("generations", "seed"),
+        ("generations", "duration_ms"),
+        ("tool_calls", "retry_count"),
+        ("tool_calls", "duration_s"),
+        ("t", "input_size"),
+    }
+    assert all(same(read_back(value, recorded.home), odd) for value in kept.values())
+
+
+def test_an_option_without_a_name_keeps_what_it_says(recorded):
+    """It is named by all of it."""
+    with whence.run("r") as run:
+        run.decide("d", "c", options=[{"label": "c"}, {"name": "d"}])
+
+    first, second = recorded.one("decisions").options
+    assert (first["name"], first["attributes"]) == ("{'label': 'c'}", {"label": "c"})
+    assert second["name"] == "d"
+
+
+def test_the_type_of_an_error_can_be_told_apart(recorded):
+    """As rows call it; an error that says its own type keeps it."""
+    with whence.run("r") as run:
+        run.record_generation(model="m", error="429", error_type="RateLimit")
+        run.tool_call("a", error_type="Timeout")
+        run.tool_call("b", error={"type": "Own", "message": "m"}, error_type="Other")
+
+    assert recorded.one("generations").error == {"type": "RateLimit", "message": "429"}
+    assert [row.error_type for row in recorded.rows("tool_calls")] == ["Timeout", "Own"]
+    assert [row.status for row in recorded.rows("tool_calls")] == ["error", "error"]
+
+
+@pytest.mark.parametrize(
+    ("given", "later"),
+    [({"status": "error"}, []), ({}, [{"status": "error"}]),
+     ({}, [{"status": "error"}, {"output": 1}]), ({}, [{"output": 1, "status": "error"}])],
+)  # fmt: skip
+def test_a_tool_that_the_program_calls_failed_has_failed(recorded, given, later):
+    """Whenever it says so before the call is told."""
+    with whence.run("r"), whence.tool("t", **given) as tool:
+        for fields in later:
+            tool.set(**fields)
+
+    assert recorded.one("tool_calls").status == "error"
+    assert recorded.one("spans").status == "error"
 
 
 def test_a_value_of_100_megabytes_goes_to_a_blob(recorded):

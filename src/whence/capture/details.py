@@ -169,10 +169,7 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
         chosen = _text(chosen) if issubclass(type(chosen), (str, int, float, Enum)) else None
     pairs = None if type(given) is list else _find_mapping(given)
     if pairs is not None:
-        return [
-            Option(_text(k), probability=_number(v), chosen=_text(k) == chosen)
-            for k, v in pairs.items()
-        ]
+        return [_option({"name": k, "probability": v}, chosen, put) for k, v in pairs.items()]
     made: list[Any] = []
     # Casts would cost a call for every decision, and another for every option.
     items: Any = given if type(given) is list else _items(given)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
@@ -199,6 +196,8 @@ def options(given: Sequence[Any] | Mapping[str, Any], chosen: Any, put: Put) -> 
 def _option(item: Mapping[str, Any], chosen: Any, put: Put) -> Option:
     get = item.get
     name = get("name")
+    if name is None and "name" not in item:  # it is what the option is
+        return Option(_text(item), chosen=_text(item) == chosen, attributes=mapping(item, put))
     name = name if type(name) is str else _text(name)
     reason = get("reason_rejected")
     probability, score, says_chosen = get("probability"), get("score"), get("chosen")
@@ -210,8 +209,10 @@ def _option(item: Mapping[str, Any], chosen: Any, put: Put) -> Option:
         + (says_chosen is not None)
     )
     others = None
-    if len(item) > known:
-        rest = {key: value for key, value in item.items() if key not in _OPTION_KEYS}
+    stated = {"probability": probability, "score": score}
+    odd = {} if probability is score is None else unheld(stated)
+    if odd or len(item) > known:
+        rest = {key: value for key, value in item.items() if key not in _OPTION_KEYS} | odd
         others = mapping(rest, put) if rest else None
     return Option(
         name,
@@ -316,11 +317,36 @@ def error_field(given: Any, put: Put) -> dict[str, Any] | None:
     return {"type": "error", "message": _text(given)}
 
 
+def _join_error(fields: dict[str, Any]) -> None:
+    """Put the `error_type` of a call, which is how rows call it, into its error."""
+    kind, error = fields.pop("error_type"), fields.get("error")
+    if kind is None:
+        return
+    described = error_field(error, state.put_blob) or {}
+    if described.get("type", "error") == "error":  # else the error says itself of what type it is
+        fields["error"] = {**described, "type": _text(kind)}
+
+
+def unheld(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Return those of some values that are no numbers JSON can hold, to be attributes instead."""
+    return {
+        key: value for key, value in numbers.items() if value is not None and _number(value) is None
+    }
+
+
+def tell_unheld(scope: Verbs, name: str, numbers: dict[str, Any]) -> None:
+    """Write, as an event, what was given for the numbers of a record that has no attributes."""
+    odd = unheld(numbers)
+    scope.event(f"{_text(name)}: no number in {', '.join(odd)}", level="warning", given=odd)
+
+
 def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:
     """Write a generation record from keyword arguments and return its id."""
     now = _wall()
     if "duration_ns" not in fields:
         _state_nanoseconds(fields)
+    if "error_type" in fields:
+        _join_error(fields)
     return _generation_at_once(scope, fields, now) or _generation_by_field(scope, fields, now)
 
 
@@ -370,7 +396,8 @@ def _generation_by_field(  # noqa: C901, PLR0912 - one branch a field or form
             keep = key in {"prompt_template", "parameters"}  # brought into their forms below
             shared[key] = value if keep else values.clean(value, state.put_blob)
         elif key in _GENERATION_OTHER:
-            _GENERATION_OTHER[key](made, key, value)
+            if _GENERATION_OTHER[key](made, key, value) is False:
+                others[key] = value
         else:
             others[key] = value
     usage_stated = made.pop("usage_stated", None)
@@ -406,12 +433,14 @@ def _set_usage(made: dict[str, Any], _key: str, value: Any) -> None:
     made["usage_stated"] = values.clean(value, state.put_blob)
 
 
-def _set_number(made: dict[str, Any], key: str, value: Any) -> None:
+def _set_number(made: dict[str, Any], key: str, value: Any) -> bool:
     made[key] = _number(value)
+    return made[key] is not None
 
 
-def _set_whole(made: dict[str, Any], key: str, value: Any) -> None:
+def _set_whole(made: dict[str, Any], key: str, value: Any) -> bool:
     made[key] = whole_number(value)
+    return made[key] is not None
 
 
 def _set_mapping(made: dict[str, Any], key: str, value: Any) -> None:
@@ -427,15 +456,17 @@ def _set_error(made: dict[str, Any], key: str, value: Any) -> None:
     made[key] = error_field(value, state.put_blob)
 
 
-def _set_duration(made: dict[str, Any], key: str, value: Any) -> None:
+def _set_duration(made: dict[str, Any], key: str, value: Any) -> bool:
     name, _, unit = key.rpartition("_")
     number = _number(value)
-    if number is not None:
-        factor = {"ns": 1, "ms": 1_000_000, "s": 1_000_000_000}[unit]
-        made[f"{name}_ns"] = whole_number(number * factor)
+    if number is None:
+        return False
+    factor = {"ns": 1, "ms": 1_000_000, "s": 1_000_000_000}[unit]
+    made[f"{name}_ns"] = whole_number(number * factor)
+    return True
 
 
-_GENERATION_OTHER: dict[str, Callable[[dict[str, Any], str, Any], None]] = {
+_GENERATION_OTHER: dict[str, Callable[[dict[str, Any], str, Any], bool | None]] = {
     "output": _set_value,
     "reasoning": _set_value,
     "usage": _set_usage,
@@ -460,6 +491,8 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
     now = _wall()
     if "duration_ns" not in fields:
         _state_nanoseconds(fields)
+    if "error_type" in fields:
+        _join_error(fields)
     direct = _current.direct_fields
     if direct is not None:
         written = direct(_TOOL_CALL.template, scope.envelope, now, tool_name, fields, -1)
@@ -493,11 +526,12 @@ def emit_tool_call(scope: Verbs, tool_name: str, fields: dict[str, Any]) -> str:
 def _rest_of_tool_call(fields: dict[str, Any], put: Put) -> dict[str, Any]:
     pop = fields.pop
     cache_hit, cache_key = pop("cache_hit", None), pop("cache_key", None)
+    # What is no number stays among the fields that become attributes.
     return {
         "cache_hit": None if cache_hit is None else truth(cache_hit),
         "cache_key": None if cache_key is None else _text(cache_key),
-        "retry_count": whole_number(pop("retry_count", None)),
-        "rate_limit_delay_ms": _number(pop("rate_limit_delay_ms", None)),
+        "retry_count": _take(fields, "retry_count", whole_number),
+        "rate_limit_delay_ms": _take(fields, "rate_limit_delay_ms", _number),
         "attributes": mapping(fields, put) if fields else None,
     }
 
@@ -519,14 +553,22 @@ def emit_transformation(scope: Verbs, name: str, fields: dict[str, Any]) -> str:
         name=_text(name),
         method=None if method is None else _text(method),
         parameters=None if parameters is None else mapping(parameters, put),
-        input_size=whole_number(pop("input_size", None)),
-        output_size=whole_number(pop("output_size", None)),
+        input_size=_take(fields, "input_size", whole_number),
+        output_size=_take(fields, "output_size", whole_number),
         duration_ns=_nanoseconds(fields, "duration"),
         attributes=mapping(fields, put) if fields else None,
         **made,
     )
     emit.write(scope, _TRANSFORMATION, line, now)
     return record_id
+
+
+def _take(fields: dict[str, Any], key: str, held: Callable[[Any], float | None]) -> Any:
+    """Take a number out of the fields, and leave there what is none."""
+    made = held(fields.get(key))
+    if made is not None or fields.get(key) is None:
+        fields.pop(key, None)
+    return made
 
 
 def _state_nanoseconds(fields: dict[str, Any]) -> None:
@@ -541,7 +583,7 @@ def _state_nanoseconds(fields: dict[str, Any]) -> None:
 def _nanoseconds(fields: dict[str, Any], name: str) -> int | None:
     """Take `<name>_ns`, `<name>_ms` or `<name>_s` from the fields, in nanoseconds."""
     given = [
-        (_number(fields.pop(f"{name}_{unit}", None)), factor)
+        (_take(fields, f"{name}_{unit}", _number), factor)
         for unit, factor in (("ns", 1), ("ms", 1_000_000), ("s", 1_000_000_000))
     ]
     stated = [number * factor for number, factor in given if number is not None]

@@ -215,4 +215,5 @@ def failed(error: Exception, run: str) -> None:
     try:
         (_current.writer or _current.open_writer()).count_loss(run, why)
     except Exception as second:  # noqa: BLE001 - settings may be unusable; there is no writer to count in
+        _current.lose_without_writer(run, why)
         guard.tell_once("settings", f"nothing can be recorded: {guard.describe(second)}")

@@ -424,9 +424,11 @@ class Span(Scope):
 
         As soon as its output is known, or at the latest at its end.
         """
-        self._call_status = self._user_status
+        status = self._call_status = self._user_status
         if self._pending:
             fields = self._pending | fields
+        if status:
+            fields.setdefault("status", status)
         fields["duration_ns"] = _mono() - self._started_mono_ns
         if error is not None:
             fields["error"] = error
@@ -443,7 +445,9 @@ class Span(Scope):
                 fields.setdefault("name", self.name)
                 if _DURATIONS.isdisjoint(fields):
                     fields["duration_ns"] = _mono() - self._started_mono_ns
-                self._call_status = self._user_status
+                status = self._call_status = self._user_status
+                if status:
+                    fields.setdefault("status", status)
             return details.emit_generation(self, fields)
         except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
             emit.failed(error, self.run_id)
@@ -551,9 +555,7 @@ def open_run(
     if not state.enabled:
         return NOOP
     try:
-        if state.settings is None:
-            state.load()
-        if not state.enabled:
+        if state.settings is None and not state.is_on():
             return NOOP
         project = None if project is None else _text(project)
         if not state.records_project(project):

@@ -73,6 +73,9 @@ class State:
         """
         self.direct_fields: Any = None
         """The same for values by name."""
+        self.unwritable: dict[str, int] = {}
+        """How many records of each run were lost because no writer could be opened."""
+        self.unwritable_why = ""
         self.pid = os.getpid()
         self.opening = threading.RLock()
         self.parked: tuple[Writer | None, Writer | None] | None = None
@@ -85,6 +88,18 @@ class State:
             self.enabled = self.settings.enabled
         return self.settings
 
+    def is_on(self) -> bool:
+        """Whether anything is to be recorded.
+
+        Returns:
+            True, too, if the settings cannot be read now: whoever writes finds out why, and counts.
+        """
+        try:
+            return self.load().enabled
+        except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
+            _interrupts.pass_on(error)
+            return True
+
     def open_writer(self) -> Writer:
         """Return the writer of this process, made now if there is none."""
         writer = self.find_writer()
@@ -95,8 +110,17 @@ class State:
                 from whence.log.home import Home  # noqa: PLC0415 - only those who record pay for it
 
                 settings = self.load()
-                self.write_with(Writer(Home(settings.home), durability=settings.durability))
+                writer = Writer(Home(settings.home), durability=settings.durability)
+                lost, self.unwritable = self.unwritable, {}
+                for run, count in lost.items():
+                    writer.count_loss(run, self.unwritable_why, count)
+                self.write_with(writer)
             return cast("Writer", self.writer)
+
+    def lose_without_writer(self, run: str, why: str) -> None:
+        """Count a record that was lost because no writer could be opened."""
+        self.unwritable[run] = self.unwritable.get(run, 0) + 1
+        self.unwritable_why = why
 
     def write_with(self, writer: Writer) -> None:
         """Let the records of this process go to a writer from now on."""
@@ -176,7 +200,10 @@ def store_blob(content: bytes, encoding: blobs.Encoding, preview: str) -> dict[s
     except OSError as error:
         _interrupts.pass_on(error)
         why = f"{error.strerror or error} while storing a value of {len(content)} bytes"
-        writer.count_loss("", why)
+        from whence.capture.context import current_scope  # noqa: PLC0415 - hardly any disk refuses
+
+        scope = current_scope.get()
+        writer.count_loss("" if scope is None else scope.run_id, why)
         return {MARK: "withheld", "why": why, "size_bytes": len(content), "preview": preview}
 
 
@@ -211,12 +238,19 @@ def configure(
     Raises:
         ConfigError: A value cannot be used.
     """
-    if not 0.0 <= sample_ratio <= 1.0:
+    if type(sample_ratio) not in (float, int) or not 0.0 <= sample_ratio <= 1.0:
         message = f"sample_ratio is {sample_ratio!r}; it has to be between 0 and 1"
         raise ConfigError(message)
     if redact is not None and not callable(redact):
         message = f"redact is {redact!r}; it has to be a function of a text"
         raise ConfigError(message)
+    if projects is not None and not isinstance(cast("Any", projects), Mapping):
+        message = f"projects is {projects!r}; it has to be a mapping of names to True or False"
+        raise ConfigError(message)
+    for project, switch in (projects or {}).items():
+        config.check_switch(f"projects[{project!r}]", switch)
+    config.check_switch("capture_content", capture_content)
+    config.check_switch("enabled", enabled)
     loaded = config.from_environment()
     settings = config.Settings(
         home=config.home_path(home),
@@ -265,7 +299,8 @@ def flush(timeout: float | None = None) -> FlushReport:
     """
     writer = current.find_writer()
     if writer is None:
-        return FlushReport(0, 0)
+        lost = sum(current.unwritable.values())
+        return FlushReport(0, lost, current.unwritable_why if lost else None)
     writer.flush()
     unmirrored = 0 if current.mirror is None else current.mirror.drain(timeout).lost
     why = writer.last_reason if writer.lost else None
@@ -339,6 +374,7 @@ def _after_fork_in_child() -> None:
     inherited = [current.writer] if parked is None else [current.writer, parked[0]]
     current.let_go()
     current.seen = None
+    current.unwritable = {}  # the parent tells of its own
     current.pid = os.getpid()
     current.opening = threading.RLock()  # another thread of the parent may have held it
     for writer in inherited:

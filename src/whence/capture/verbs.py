@@ -127,6 +127,8 @@ class Verbs:
                 decision_point=None if decision_point is None else _text(decision_point),
             )
             _write(self, _DECISION, line, now)
+            if line.confidence is None and confidence is not None:
+                details.tell_unheld(self, name, {"confidence": confidence})
         except Exception as error:  # noqa: BLE001 - capture never raises into the user's program
             emit.failed(error, self.run_id)
         return record_id
@@ -153,6 +155,17 @@ class Verbs:
         now = _wall()
         normal, weighed = _number(normalized_value), _number(weight)
         given = _number(contribution)
+        if (
+            (normal is None and normalized_value is not None)
+            or (weighed is None and weight is not None)
+            or (given is None and contribution is not None)
+        ):
+            odd = {
+                "normalized_value": normalized_value,
+                "weight": weight,
+                "contribution": contribution,
+            }
+            details.tell_unheld(self, name, odd)
         if given is None and normal is not None and weighed is not None:
             given = normal * weighed
         made = _plainly(
@@ -227,6 +240,13 @@ class Verbs:
         if made is not None:
             return made
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
+        attributes |= details.unheld(
+            {
+                "records_used": records_used,
+                "freshness_seconds": freshness_seconds,
+                "quality": quality,
+            }
+        )
         line = _SOURCE.line(
             v=_SOURCE.head,
             run=self.envelope,
@@ -275,11 +295,9 @@ class Verbs:
         result, limit = _number(value), _number(threshold)
         if passed is None and result is not None and limit is not None:
             passed = result >= limit
-        if result is None and value is not None:
-            attributes = {
-                **attributes,
-                "value": value,
-            }  # no number JSON can hold: kept as what it is
+        # What is no number that JSON can hold is kept as what it is.
+        if (result is None and value is not None) or (limit is None and threshold is not None):
+            attributes |= details.unheld({"value": value, "threshold": threshold})
         made = _plainly(
             self,
             _SCORE,
@@ -352,6 +370,7 @@ class Verbs:
         if made is not None:
             return made
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
+        attributes |= details.unheld({"confidence": confidence, "quality": quality})
         line = _OUTPUT.line(
             v=_OUTPUT.head,
             run=self.envelope,
@@ -411,6 +430,7 @@ class Verbs:
         if made is not None:
             return made
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
+        attributes |= details.unheld({"confidence": confidence})
         line = _LINK.line(
             v=_LINK.head,
             run=self.envelope,
