@@ -410,3 +410,267 @@ def test_log_records_without_a_trace_belong_to_no_run(home, tmp_path):
         rows = store.events(limit=None).items
     assert [(row.message, row.level, row.run) for row in rows] == [("disk full", "error", "")] * 2
     assert report.runs == 0
+
+
+FIGURES = {
+    "input_uncached": 500,
+    "cache_read": 100,
+    "cache_write": 50,
+    "output_visible": 15,
+    "reasoning": 5,
+}
+SPRING = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.system": "openai",
+    "gen_ai.request.model": "gpt-5",
+    "gen_ai.response.finish_reasons": '["STOP"]',
+    "gen_ai.usage.input_tokens": "650",
+    "gen_ai.usage.cache_read.input_tokens": "100",
+    "gen_ai.usage.cache_write.input_tokens": "50",
+    "gen_ai.usage.output_tokens": "20",
+    "gen_ai.usage.reasoning_tokens": "5",
+    "gen_ai.usage.total_tokens": "670",
+}
+LANGFUSE = {
+    "langfuse.observation.type": "generation",
+    "langfuse.observation.model.name": "gpt-5",
+    "langfuse.observation.model.parameters": '{"temperature": 0.5}',
+    "langfuse.observation.input": json.dumps([{"role": "user", "content": "Why?"}]),
+    "langfuse.observation.output": '{"role": "assistant", "content": "Because."}',
+    "langfuse.observation.usage_details": json.dumps(
+        {
+            "input": 480,
+            "input_audio_tokens": 20,
+            "input_cached_tokens": 100,
+            "input_cache_creation_5m": 30,
+            "input_cache_creation_1h": 20,
+            "output": 15,
+            "output_reasoning_tokens": 5,
+            "total": 670,
+        }
+    ),
+    "langfuse.observation.cost_details": '{"input": 0.25, "output": 0.25}',
+}
+MLFLOW = {
+    "mlflow.spanType": '"CHAT_MODEL"',
+    "mlflow.llm.model": '"gpt-5"',
+    "mlflow.spanInputs": '{"messages": [{"role": "user", "content": "Why?"}], "temperature": 0.5}',
+    "mlflow.spanOutputs": json.dumps(
+        {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": "B"}}]}
+    ),
+    "mlflow.chat.tokenUsage": json.dumps(
+        {
+            "input_tokens": 650,
+            "output_tokens": 20,
+            "total_tokens": 670,
+            "cache_read_input_tokens": 100,
+            "cache_creation_input_tokens": 50,
+        }
+    ),
+    "mlflow.llm.cost": '{"input_cost": 0.25, "output_cost": 0.25, "total_cost": 0.5}',
+}
+STRANDS = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.request.model": "gpt-5",
+    "gen_ai.usage.input_tokens": 500,
+    "gen_ai.usage.output_tokens": 20,
+    "gen_ai.usage.cache_read_input_tokens": 100,
+    "gen_ai.usage.cache_write_input_tokens": 50,
+    "gen_ai.usage.total_tokens": 670,
+}
+VERCEL = {
+    "ai.operationId": "ai.generateText.doGenerate",
+    "ai.model.id": "gpt-5",
+    "ai.usage.inputTokens": 650,
+    "ai.usage.inputTokenDetails.cacheReadTokens": 100,
+    "ai.usage.inputTokenDetails.cacheWriteTokens": 50,
+    "ai.usage.outputTokens": 20,
+    "ai.usage.outputTokenDetails.reasoningTokens": 5,
+    "ai.response.toolCalls": '[{"toolCallId": "t1", "toolName": "look", "input": "{}"}]',
+}
+PYDANTIC = {
+    **{key: SPRING[key] for key in ("gen_ai.operation.name", "gen_ai.request.model")},
+    "gen_ai.usage.input_tokens": 650,
+    "gen_ai.usage.output_tokens": 20,
+    "gen_ai.usage.details.cache_read_tokens": 100,
+    "gen_ai.usage.details.cache_write_tokens": 50,
+    "gen_ai.usage.details.reasoning_tokens": 5,
+}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [SPRING, LANGFUSE, MLFLOW, STRANDS, VERCEL, PYDANTIC],
+    ids=["spring", "langfuse", "mlflow", "strands", "vercel", "pydantic"],
+)
+def test_frameworks_have_names_of_their_own_for_tokens(given, home, tmp_path):
+    """Texts, bundles in JSON and other names give the same buckets."""
+    report = imported(home, tmp_path, request(span("call", None, given)))
+
+    row = generation(home)
+    whole = FIGURES["output_visible"] + FIGURES["reasoning"]
+    assert (report.generations, row.model) == (1, "gpt-5")
+    assert row.usage.input_uncached == FIGURES["input_uncached"]
+    assert (row.usage.cache_read, row.usage.cache_write) == (100, 50)
+    assert row.usage.output_visible + (row.usage.reasoning or 0) == whole
+
+
+@pytest.mark.parametrize("given", [LANGFUSE, MLFLOW], ids=["langfuse", "mlflow"])
+def test_a_platforms_own_span_is_read_whole(given, home, tmp_path):
+    """Conversation, parameters and cost come as from what the platform exports."""
+    imported(home, tmp_path, request(span("call", None, given)))
+
+    row = generation(home)
+    assert row.messages == [{"role": "user", "content": "Why?"}]
+    assert row.output[0]["role"] == "assistant"
+    assert row.parameters["temperature"] == 0.5
+    assert (row.cost_usd, row.cost_source) == (0.5, "declared")
+
+
+def test_a_langfuse_level_of_error_is_an_error(home, tmp_path):
+    """Its message is the status message of the observation."""
+    given = LANGFUSE | {
+        "langfuse.observation.level": "ERROR",
+        "langfuse.observation.status_message": "boom",
+    }
+
+    report = imported(home, tmp_path, request(span("call", None, given)))
+
+    assert report.errors == 1
+    assert generation(home).error["message"] == "boom"
+
+
+def test_langsmith_says_what_a_span_is(home, tmp_path):
+    """Its prompts are no chats and its retrievers no embeddings, whatever else they are called."""
+    prompt = {"langsmith.span.kind": "prompt", "gen_ai.operation.name": "chat"}
+    found = {"documents": [{"page_content": "text", "metadata": {"source": "a"}}]}
+    retriever = {
+        "langsmith.span.kind": "retriever",
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.completion": json.dumps(found),
+    }
+    model = {"langsmith.span.kind": "llm", **chat((1, 1))}
+    spans = [
+        span("chain", None, {"langsmith.span.kind": "chain", "gen_ai.operation.name": "chain"}),
+        span("prompt", "chain", prompt, at=(1, 2)),
+        span("look", "chain", retriever, at=(2, 3)),
+        span("model", "chain", model, at=(3, 4)),
+    ]
+
+    report = imported(home, tmp_path, request(*spans))
+
+    assert (report.generations, report.retrievals) == (1, 1)
+    with whence.open(home) as store:
+        (source,) = store.sources(limit=None).items
+    assert (source.source_key, source.attributes["content"]) == ("a", "text")
+
+
+def test_an_event_of_details_holds_the_conversation(home, tmp_path):
+    """What it says is in the call, and no event is left of it."""
+    details = {
+        "gen_ai.system_instructions": [{"type": "text", "content": "Be brief."}],
+        "gen_ai.input.messages": json.dumps(MESSAGES),
+        "gen_ai.output.messages": ANSWER,
+    }
+    event = {
+        "name": "gen_ai.client.inference.operation.details",
+        "timeUnixNano": str(START_NS),
+        "attributes": attributes(details),
+    }
+
+    imported(home, tmp_path, request(span("call", None, chat((1, 1)), events=[event])))
+
+    row = generation(home)
+    assert [message["role"] for message in row.messages] == ["system", "user"]
+    assert (row.output, row.reasoning) == (ANSWER, "Hm.")
+    with whence.open(home) as store:
+        assert store.events(limit=None).items == []
+
+
+def strands_events(*said):
+    return [
+        {"name": name, "timeUnixNano": str(START_NS + at), "attributes": attributes(given)}
+        for at, (name, given) in enumerate(said)
+    ]
+
+
+def test_what_strands_says_in_events_is_the_call(home, tmp_path):
+    """Choices hold their message under a name of its own; tools say in events what they did."""
+    told = strands_events(
+        ("gen_ai.user.message", {"content": '[{"text": "hi"}]'}),
+        ("gen_ai.choice", {"message": '[{"text": "hello"}]', "finish_reason": "end_turn"}),
+    )
+    did = strands_events(
+        ("gen_ai.tool.message", {"role": "tool", "content": '{"x": 1}', "id": "t1"}),
+        ("gen_ai.choice", {"message": '[{"text": "42"}]', "id": "t1"}),
+    )
+    tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "add"}
+    call = chat((1, 1)) | {"gen_ai.server.time_to_first_token": 350}
+
+    imported(
+        home,
+        tmp_path,
+        request(
+            span("call", None, call, events=told, at=(0, 900)),
+            span("add", "call", tool, events=did, at=(1, 2)),
+        ),
+    )
+
+    row = generation(home)
+    assert row.output == [{"role": "assistant", "content": [{"text": "hello"}]}]
+    assert (row.finish_reason, row.first_chunk_ms) == ("end_turn", 350.0)
+    with whence.open(home) as store:
+        (used,) = store.tool_calls(limit=None).items
+        assert (used.input, used.output) == ({"x": 1}, [{"text": "42"}])
+        assert store.events(limit=None).items == []
+
+
+def test_a_tool_name_alone_makes_a_tool(home, tmp_path):
+    """Pydantic AI named no operation before 1.0."""
+    given = {"gen_ai.tool.name": "add", "tool_arguments": '{"x": 1}', "tool_response": "2"}
+
+    report = imported(home, tmp_path, request(span("running tool: add", None, given)))
+
+    assert report.tool_calls == 1
+
+
+def test_a_call_of_early_adk_has_the_usage_of_its_answer(home, tmp_path):
+    """It named no operation and stated no tokens but in the answer."""
+    usage = {"prompt_token_count": 5, "candidates_token_count": 3, "total_token_count": 8}
+    given = {
+        "gen_ai.system": "gcp.vertex.agent",
+        "gen_ai.request.model": "gemini-2.0-flash",
+        "gcp.vertex.agent.llm_response": json.dumps({"usage_metadata": usage}),
+    }
+
+    report = imported(home, tmp_path, request(span("call_llm", None, given)))
+
+    assert (report.generations, report.usage_stated.total) == (1, 8)
+
+
+def test_an_attribute_may_name_an_event_of_the_log(home, tmp_path):
+    """Log records had no field for it at first."""
+    given = {
+        "event.name": "gen_ai.evaluation.result",
+        "gen_ai.evaluation.name": "relevance",
+        "gen_ai.evaluation.score.value": 0.9,
+    }
+    record = {
+        "traceId": hex_id("t", 16),
+        "timeUnixNano": str(START_NS),
+        "attributes": attributes(given),
+    }
+
+    report = imported(home, tmp_path, request(span("root")), log_request(record))
+
+    assert report.scores == 1
+
+
+def test_null_stands_for_what_is_not_stated(home, tmp_path):
+    """Protobuf's JSON takes it for every field, and counts as text."""
+    given = span("call", None, chat((1, 2)), kind=None, status={"code": None}, events=None)
+    given |= {"droppedAttributesCount": None, "droppedLinksCount": "2", "parentSpanId": None}
+
+    report = imported(home, tmp_path, request(given))
+
+    assert (report.generations, report.skipped) == (1, [])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from platformdata import flowcept_task, flowcept_tasks
 from trajectorydata import document, expected, lines, of_kind, records_of
 
 import whence
+from whence.ingest import flowcept
+from whence.ingest.base import Source
 from whence.ingest.importer import import_paths
 from whence.record.generation import Generation, ToolCall
 from whence.record.link import Link
@@ -147,3 +151,25 @@ def test_the_corpus_has_exactly_its_tasks(home):
     assert sum(span.ended_ns is not None for span in spans) == want["keys"]["ended_at"]
     assert sum(span.output is not None for span in spans) == want["keys"]["generated"]
     assert sum(span.input is not None for span in spans) == want["keys"]["used"]
+
+
+def test_tasks_of_the_first_versions_are_those_of_their_campaign(tmp_path):
+    """They name no workflow, and their times are as MongoDB writes long numbers."""
+    task = {
+        "task_id": "t1",
+        "used": {"x": 1},
+        "started_at": {"$numberLong": "1674603140215"},
+        "ended_at": {"$numberLong": "1674603140228"},
+        "status": "FINISHED",
+        "campaign_id": "c",
+        "plugin_id": "mlflow",
+    }
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps([task]))
+
+    records, skipped = records_of(path, "flowcept")
+
+    (run,) = of_kind(records, RunStarted)
+    (ended,) = of_kind(records, SpanEnded)
+    assert (run.name, ended.duration_ns, skipped) == ("c", 13_000_000, [])
+    assert flowcept.detect(Source(path))

@@ -123,3 +123,13 @@ def test_times_may_be_text_seconds_or_nonsense(home, tmp_path):
     with whence.open(home) as store:
         rows = {row.name: row.started_ns for row in store.spans(limit=None)}
     assert [rows[str(n)] for n in range(4)] == list(moments.values())
+
+
+def test_what_the_console_exporter_prints_is_read(home, tmp_path):
+    """It prints one span after the other, each over many lines."""
+    path = tmp_path / "console.txt"
+    path.write_text("\n".join(json.dumps(span, indent=4) for span in printed()) + "\n")
+
+    report = import_paths(home, [path])
+
+    assert (report.spans, report.generations, report.skipped) == (2, 1, [])

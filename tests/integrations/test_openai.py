@@ -485,3 +485,70 @@ def test_a_server_of_ones_own_is_named_in_the_record(place, client, recorded):
     ask(client)
 
     assert recorded.one().attributes["server_address"] == place.url.removeprefix("http://")
+
+
+def test_groq_states_the_usage_of_a_stream_in_a_field_of_its_own(place, client, recorded):
+    """Its last chunk has it in `x_groq` unless the usage was asked for."""
+    said = {"prompt_tokens": 18, "completion_tokens": 73, "total_tokens": 91}
+    place.will_say(
+        events(
+            chunk({"role": "assistant", "content": "hi"}, x_groq={"id": "req_1"}),
+            chunk({}, "stop", x_groq={"id": "req_1", "usage": said}),
+            end=True,
+        )
+    )
+    list(ask(client, stream=True))
+
+    row = recorded.one()
+    assert (row.usage.input_uncached, row.usage.output_visible) == (18, 73)
+    assert row.usage.stated == said
+
+
+def test_what_an_answer_rests_on_is_kept(place, client, recorded):
+    """Notes on a text stand in an attribute beside it, in both APIs."""
+    note = {
+        "type": "url_citation",
+        "url_citation": {"url": "https://example.org", "start_index": 0, "end_index": 2},
+    }
+    cited = {"type": "file_citation", "file_id": "f1", "filename": "a.pdf", "index": 1}
+    part = {"type": "output_text", "text": "hi", "annotations": [cited]}
+    place.will_say(
+        chat(annotations=[note]),
+        response([{"type": "message", "id": "m1", "role": "assistant", "content": [part]}]),
+    )
+    ask(client)
+    client.responses.create(model="gpt-5", input="hello")
+
+    first, second = recorded.generations()
+    assert (first.output, first.attributes["citations"]) == ("hi", [note])
+    assert (second.output, second.attributes["citations"]) == ("hi", [cited])
+
+
+def test_a_streamed_response_keeps_what_its_last_event_leaves_out(place, client, recorded):
+    """Gateways end a stream with a response without its items."""
+    item = {
+        "type": "message",
+        "id": "m1",
+        "role": "assistant",
+        "status": "completed",
+        "content": [{"type": "output_text", "text": "hi", "annotations": []}],
+    }
+    place.will_say(
+        named_events(
+            {"type": "response.created", "response": response([], "in_progress")},
+            {"type": "response.output_item.done", "output_index": 0, "item": item},
+            {"type": "response.completed", "response": response([])},
+        )
+    )
+    list(client.responses.create(model="gpt-5", input="hello", stream=True))
+
+    assert recorded.one().output == "hi"
+
+
+def test_costs_are_read_in_the_forms_of_several_providers(place, client, recorded):
+    """Perplexity states parts and their sum, xAI ticks."""
+    for more in ({"cost": {"total_cost": 0.816}}, {"cost_in_usd_ticks": 232_856_000}):
+        place.will_say({**chat(), "usage": USAGE | more})
+        ask(client)
+
+    assert [row.cost_usd for row in recorded.generations()] == [0.816, 0.0232856]

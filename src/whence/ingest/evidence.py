@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PASSED = {"pass": True, "passed": True, "fail": False, "failed": False}
 _LOCATORS = ("source", "url", "link", "file_path", "path")
+_CONTENTS = frozenset({"page_content", "content", "text"})
 _LEFT_OUT = "the reranker did not give it back"
 
 
@@ -46,6 +47,8 @@ def number_of(value: Any) -> float | None:
 def sources(span: SpanIn, read: Reading) -> Iterator[Source]:
     """Yield the documents of a span."""
     given = read.lists.get("documents") or _documents(read.fields.get("documents"))
+    if not given and read.what == semconv.RETRIEVER:
+        given = _documents_in(read.fields.get("output"))
     for number, document in enumerate(given):
         yield _source(span, "document", number, document, kept=True)
     returned = read.lists.get("documents_out", [])
@@ -63,6 +66,17 @@ def sources(span: SpanIn, read: Reading) -> Iterator[Source]:
 
 def _documents(given: Any) -> list[Any]:
     return cast("list[Any]", given) if isinstance(given, list) else []
+
+
+def _documents_in(answer: Any) -> list[Any]:
+    """Return the documents that a retriever gave back as its output, as LangChain writes them."""
+    found = json_of(answer)
+    listed = loose.mapping(found).get("documents", found)
+    return [
+        {"content" if name == "page_content" else name: value for name, value in one.items()}
+        for one in loose.mappings(listed)
+        if not _CONTENTS.isdisjoint(one)
+    ]
 
 
 def _identity(document: Any) -> Any:

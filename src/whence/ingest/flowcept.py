@@ -4,7 +4,8 @@ Comes in: documents of its database as it exports them, or the lines of its buff
 may be told of several times, each time with what became known since. Goes out: a run for each
 workflow id, and for each task a span with what it used and generated, a model or tool call where it
 was one, its telemetry as attributes, and links from the tasks that it depended on. A task that has
-no end keeps its run open.
+no end keeps its run open. Tasks of the first versions, which had no workflows, are those of their
+campaign.
 
 Token counts that Flowcept estimated from the length of texts are no statement of anybody and stay
 with the task's metadata.
@@ -42,6 +43,10 @@ _BEGUN = ("started_at", "submitted_at", "utc_timestamp", "registered_at", "times
 _PLACE = ("sys_name", "node_name", "hostname", "login_name", "environment_id", "flowcept_version")
 _LEFT = frozenset({"_id", "task_id", "workflow_id", "used", "generated", "type"})
 """Fields of a task that are no attributes of its span."""
+_FIRST = frozenset({"campaign_id", "plugin_id", "msg_id"})
+"""Fields of which the first task in a file of the first versions has one."""
+_SAID = frozenset({"used", "generated", "status"})
+"""Fields of which every task of the first versions has one."""
 _SHOWN = 4
 _SHOWN_CHARS = 40
 _ENDED = frozenset({"FINISHED", "ERROR"})
@@ -67,7 +72,7 @@ def detect(source: Source) -> bool:
     """Return whether a file begins with a task or a workflow of Flowcept."""
     found = json_files.peek(source).keys
     if "workflow_id" not in found:
-        return False
+        return found >= {"task_id", "used"} and not found.isdisjoint(_FIRST)
     return bool(found & {"task_id", "activity_id", "campaign_id", "flowcept_version", "object_id"})
 
 
@@ -85,7 +90,7 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:  # noqa: A
             yield item
             continue
         where, document = item
-        workflow_id = loose.name(document.get("workflow_id"))
+        workflow_id = _workflow_id(document)
         if workflow_id is None:
             yield Skipped(where, "it names no workflow")
             continue
@@ -110,6 +115,14 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:  # noqa: A
         yield from _of_task(workflows[workflow_id], task_id, task)
     for workflow_id, workflow in workflows.items():
         yield from _of_workflow(workflow_id, workflow)
+
+
+def _workflow_id(document: Fields) -> str | None:
+    """Return the id of a document's workflow; for a task of the first versions, its campaign."""
+    known_as = loose.name(document.get("workflow_id"))
+    if known_as is None and "task_id" in document and not _SAID.isdisjoint(document):
+        return f"campaign {loose.name(document.get('campaign_id')) or ''}".rstrip()
+    return known_as
 
 
 def _has_ended(task: Fields) -> bool:

@@ -4,8 +4,7 @@ Comes in: an object of the API, a row of the UI's table export, or of the schedu
 names are in snake case and whose cells may be text. Goes out: the row under the API's names, what
 it is about, and the observation as a span under the names of the conventions.
 
-In Langfuse's `usageDetails` the counts are apart from each other (`input` is without
-`input_cached_tokens`) and `total` is their sum. It writes 0 for totals that nobody stated.
+How its usage is read stands in `bundles`. It writes 0 for totals that nobody stated.
 
 Source: langfuse/langfuse, the API's definition and `worker/src/features/database-read-stream`;
 langfuse.com/docs, "Blob storage export field reference".
@@ -17,7 +16,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from whence.errors import IngestError
-from whence.ingest import calls, json_files, loose, stated
+from whence.ingest import bundles, calls, json_files, loose, stated
 from whence.ingest.otel import STATUS_ERROR, Origin, SpanIn
 
 if TYPE_CHECKING:
@@ -64,33 +63,6 @@ FIELDS = (
 )
 """Every field that has a meaning; other columns of a table export are scores."""
 _SCORE_NAMES = frozenset({"dataType", "stringValue"})
-_USAGE: dict[str, tuple[str, ...]] = {
-    "gen_ai.usage.input_tokens": ("input", "input_tokens", "prompt_tokens", "promptTokens"),
-    "gen_ai.usage.output_tokens": (
-        "output",
-        "output_tokens",
-        "completion_tokens",
-        "completionTokens",
-    ),
-    "gen_ai.usage.total_tokens": ("total", "total_tokens", "totalTokens"),
-    "gen_ai.usage.cache_read_input_tokens": (
-        "input_cached_tokens",
-        "input_cache_read",
-        "cache_read_input_tokens",
-        "input_cached",
-        "cached_tokens",
-    ),
-    "gen_ai.usage.cache_creation_input_tokens": (
-        "input_cache_creation",
-        "cache_creation_input_tokens",
-        "input_cache_write",
-    ),
-    "gen_ai.usage.reasoning_tokens": (
-        "output_reasoning_tokens",
-        "output_reasoning",
-        "reasoning_tokens",
-    ),
-}
 _MODELS = frozenset({"GENERATION", "EMBEDDING"})
 _KEPT = {
     "level": "langfuse.observation.level",
@@ -252,14 +224,7 @@ def _usage(row: Fields) -> Fields:
             "total": row.get("totalUsage", row.get("totalTokens")),
         }
         details = {name: older[name] for name in older if number(older[name]) is not None}
-    made: Fields = {}
-    for attribute, names in _USAGE.items():
-        count = next(
-            (n for name in names if (n := stated.number(details.get(name))) is not None), None
-        )
-        if count is not None:
-            made[attribute] = int(count) if float(count).is_integer() else count
-    return made
+    return bundles.of_langfuse(details)
 
 
 def _documents(answer: Any) -> list[Any] | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _LEVELS = ("debug", "debug", "info", "warning", "error", "error")
 _PER_LEVEL = 4
 _MOST = 24
+_EVENT_NAME = "event.name"
+"""The attribute that named an event before OTLP 1.5 had a field for it."""
 
 
 def records_of(given: Iterable[LogIn]) -> Iterator[Record]:
@@ -32,8 +34,10 @@ def records_of(given: Iterable[LogIn]) -> Iterator[Record]:
     for log in given:
         digest = _digest(log)
         number = alike[digest] = alike.get(digest, 0) + 1
-        if log.event == semconv.EVALUATION_EVENT:
-            happening = Happening(log.event, log.time_ns, log.attributes)
+        event = _event_of(log)
+        if event == semconv.EVALUATION_EVENT:
+            about = {name: v for name, v in log.attributes.items() if name != _EVENT_NAME}
+            happening = Happening(event, log.time_ns, about)
             yield evidence.evaluation(log.trace, log.span or None, happening, f"{digest}{number}")
             continue
         yield Event(
@@ -41,10 +45,15 @@ def records_of(given: Iterable[LogIn]) -> Iterator[Record]:
             run=log.trace,
             span=log.span or None,
             id=keys.record_id(log.trace, log.span, "log", digest, str(number)),
-            message=log.event or (log.body if isinstance(log.body, str) else "log"),
+            message=event or (log.body if isinstance(log.body, str) else "log"),
             level=_level(log),
-            data=_data(log) or None,
+            data=_data(log, event) or None,
         )
+
+
+def _event_of(log: LogIn) -> str:
+    named = log.event or log.attributes.get(_EVENT_NAME)
+    return named if isinstance(named, str) else ""
 
 
 def _level(log: LogIn) -> str:
@@ -53,9 +62,9 @@ def _level(log: LogIn) -> str:
     return log.severity_text.lower() or "info"
 
 
-def _data(log: LogIn) -> dict[str, Any]:
+def _data(log: LogIn, event: str) -> dict[str, Any]:
     data = {**log.origin.labels, **log.attributes}
-    if log.body is not None and (log.event or not isinstance(log.body, str)):
+    if log.body is not None and (event or not isinstance(log.body, str)):
         data["body"] = log.body
     return data
 

@@ -26,7 +26,19 @@ _SENT_EVENTS = {
     "gen_ai.content.prompt": "user",
 }
 _ANSWER_EVENTS = frozenset({"gen_ai.choice", "gen_ai.content.completion"})
-_CONTENT = ("gen_ai.event.content", "gen_ai.prompt", "gen_ai.completion", "content")
+_DETAILS_EVENT = "gen_ai.client.inference.operation.details"
+_CONTENT = ("gen_ai.event.content", "gen_ai.prompt", "gen_ai.completion", "content", "message")
+_ABOUT_MESSAGE = ("id", "name", "tool_calls", "tool_call_id")
+"""What a message has beside its content."""
+_TOOL_EVENTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "gen_ai.tool.message": {"tool_input": ("content", "gen_ai.event.content")},
+    "gen_ai.choice": {"tool_output": ("message", "content", "gen_ai.event.content")},
+    _DETAILS_EVENT: {
+        "tool_input": ("gen_ai.input.messages",),
+        "tool_output": ("gen_ai.output.messages",),
+    },
+}
+"""Event of a tool's span to what it says, and the attributes that hold it."""
 _REASONING = frozenset({"reasoning", "thinking"})
 
 
@@ -61,7 +73,8 @@ def find_answered(read: Reading) -> list[Any]:
     if not found and "embeddings" in read.lists:
         vectors = [_field(item, "vector") for item in read.lists["embeddings"]]
         found = [vector for vector in vectors if vector is not None]
-    return found
+    calls = read.fields.get("answer_calls")
+    return [*found, {"role": "assistant", "tool_calls": calls}] if calls else found
 
 
 def _first_list(read: Reading, name: str) -> list[Any]:
@@ -152,6 +165,8 @@ def take_event(said: Said, event: Happening, *, sent: bool, answered: bool) -> b
     Returns:
         Whether it said something that was wanted.
     """
+    if event.name == _DETAILS_EVENT:
+        return _take_details(said, event.attributes, sent=sent, answered=answered)
     role = _SENT_EVENTS.get(event.name)
     if role is not None:
         if sent and (message := message_of(event.attributes, role)) is not None:
@@ -172,6 +187,27 @@ def take_event(said: Said, event: Happening, *, sent: bool, answered: bool) -> b
     return True
 
 
+def _take_details(said: Said, given: dict[str, Any], *, sent: bool, answered: bool) -> bool:
+    """Take over the messages of an event that holds a whole conversation, or a part of it."""
+    system, asked, told = (
+        json_of(given.get(f"gen_ai.{name}"))
+        for name in ("system_instructions", "input.messages", "output.messages")
+    )
+    if ((system or asked) and not sent) or (told and not answered):
+        return False
+    if system:
+        said.sent = [{"role": "system", "parts": system}, *said.sent]
+    said.sent = [*said.sent, *_listed(asked)]
+    said.answered = [*said.answered, *_listed(told)]
+    return bool(system or asked or told)
+
+
+def _listed(value: Any) -> list[Any]:
+    if not value:
+        return []
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
 def message_of(attributes: dict[str, Any], role: str) -> Any:
     """Return the message that an event carries; None if it carries none."""
     for name in _CONTENT:
@@ -187,5 +223,41 @@ def message_of(attributes: dict[str, Any], role: str) -> Any:
             return {"role": role, **inner}
         if name in {"gen_ai.prompt", "gen_ai.completion"} and isinstance(content, list):
             return cast("list[Any]", content)
-        return {"role": role, "content": content}
+        about = {key: attributes[key] for key in _ABOUT_MESSAGE if key in attributes}
+        return {"role": role, **about, "content": content}
     return None
+
+
+def tool_parts(events: list[Happening]) -> tuple[dict[str, Any], list[Happening]]:
+    """Return what went into a tool and what came out by its span's events, and the other events.
+
+    Strands says it so: in the message of a tool and the choice that follows, or in the messages of
+    an event of details.
+    """
+    found: dict[str, Any] = {}
+    rest: list[Happening] = []
+    for event in events:
+        said = {
+            field: value
+            for field, names in _TOOL_EVENTS.get(event.name, {}).items()
+            if (value := _content(event.attributes, names)) is not None
+        }
+        if said and found.keys().isdisjoint(said):
+            found |= said
+        else:
+            rest.append(event)
+    return found, rest
+
+
+def _content(given: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """Return what a message of a tool holds: of one part what is in it."""
+    told: Any = next((json_of(given[name]) for name in names if given.get(name) is not None), None)
+    part = _only(_field(_only(told), "parts"))
+    held = (_field(part, name) for name in ("arguments", "response", "result"))
+    return next((one for one in held if one is not None), told)
+
+
+def _only(items: Any) -> Any:
+    """Return the one item of a list; None for anything else."""
+    listed = cast("list[Any]", items) if isinstance(items, list) else []
+    return listed[0] if len(listed) == 1 else None

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from whence import _clock
 from whence.errors import IngestError
-from whence.ingest import calls, documents, json_files, judgements, keys, loose, stated
+from whence.ingest import (
+    bundles,
+    calls,
+    documents,
+    json_files,
+    judgements,
+    keys,
+    loose,
+    stated,
+)
 from whence.ingest.base import Skipped
 from whence.ingest.otel import STATUS_ERROR, Happening, Origin, SpanIn, Tie
 from whence.ingest.platforms import Runs, Told
@@ -35,18 +44,6 @@ _FORMAT = "mlflow"
 _TYPE = "mlflow.spanType"
 _SHAPES = ({"info", "data"}, {"trace_id", "trace"}, {"request_id", "trace"}, {"traces"}, {"spans"})
 _SHAPES_OF_INFO = ({"trace_id", "trace_location"}, {"request_id", "request_metadata"})
-_USAGE = {
-    "input_tokens": "gen_ai.usage.input_tokens",
-    "output_tokens": "gen_ai.usage.output_tokens",
-    "total_tokens": "gen_ai.usage.total_tokens",
-    "cache_read_input_tokens": "gen_ai.usage.cache_read_input_tokens",
-    "cache_creation_input_tokens": "gen_ai.usage.cache_creation_input_tokens",
-}
-_COST = {
-    "total_cost": "gen_ai.usage.cost",
-    "input_cost": "gen_ai.usage.input_cost",
-    "output_cost": "gen_ai.usage.output_cost",
-}
 _MODELS = frozenset({"LLM", "CHAT_MODEL", "EMBEDDING", "RERANKER"})
 _HEX = re.compile(r"(?:0x)?([0-9a-fA-F]+)")
 _PREFIX = "tr-"
@@ -247,11 +244,8 @@ def _translated(name: str, attributes: Fields) -> Fields:
             "gen_ai.request.model"
         )
         said["gen_ai.provider.name"] = made.get("mlflow.llm.provider")
-        for counted, names in (
-            (made.get("mlflow.chat.tokenUsage"), _USAGE),
-            (made.get("mlflow.llm.cost"), _COST),
-        ):
-            said |= {names[k]: v for k, v in loose.mapping(counted).items() if k in names}
+        said |= bundles.of_mlflow(made.get("mlflow.chat.tokenUsage"))
+        said |= bundles.cost_of_mlflow(made.get("mlflow.llm.cost"))
         said["gen_ai.tool.definitions"] = made.get("mlflow.chat.tools") or said.get(
             "gen_ai.tool.definitions"
         )

@@ -1,13 +1,15 @@
 """Spans as an OpenTelemetry SDK prints them, and traces of any-agent, which hold a list of those.
 
-Comes in: a JSON file: one span, a span a line, a list of spans, or an object with `spans`. Goes
-out: the records of their traces. Ids are decimal integers of up to 128 bits, or hex with or without
+Comes in: a JSON file: one span, a span a line, spans one after the other as the console exporter
+prints them, a list of spans, or an object with `spans`. Goes out: the records of their traces. Ids
+are decimal integers of up to 128 bits, or hex with or without
 `0x`; times are Unix nanoseconds or RFC 3339. Source: `ReadableSpan.to_json` of opentelemetry-sdk;
 any-agent `AgentTrace`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, cast
 
@@ -80,6 +82,11 @@ def _iter_documents(source: Source) -> Iterator[tuple[str, Any]]:
         first = error
     else:
         return
+    printed = _one_after_the_other(source.content())
+    if printed:
+        for number, item in enumerate(printed, start=1):
+            yield f"{source.name}, document {number}", item
+        return
     found = False
     for line in source.iter_lines():
         if isinstance(line, Skipped):
@@ -95,6 +102,22 @@ def _iter_documents(source: Source) -> Iterator[tuple[str, Any]]:
             continue
         found = True
         yield where, item
+
+
+def _one_after_the_other(content: bytes) -> list[Any]:
+    """Return the documents of a file that holds several over many lines; nothing if it does not."""
+    text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    if "\n}" not in text:  # a document a line is read line by line
+        return []
+    decoder, found, at = json.JSONDecoder(), list[Any](), 0
+    try:
+        while at < len(text):
+            item, at = decoder.raw_decode(text, at)
+            found.append(item)
+            at = len(text) - len(text[at:].lstrip())
+    except (ValueError, RecursionError):
+        return []
+    return found
 
 
 def _decoded(content: bytes) -> Any:

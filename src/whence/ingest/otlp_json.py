@@ -2,8 +2,8 @@
 
 Comes in: the bytes of a request, or one line of a file of them. Goes out: a `Request`, as from
 protobuf. Source: OTLP 1.9, "JSON Protobuf Encoding": ids are hex (base64 is taken as well, which
-some exporters write), 64-bit integers may be texts, enums may be names, keys may be snake_case, and
-unknown ones are passed over.
+some exporters write), integers may be texts, enums may be names, null stands for what is not
+stated, keys may be snake_case, and unknown ones are passed over.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Value(_Camel):
 
 
 class _Pair(_Camel):
-    key: str = ""
+    key: str | None = None
     value: _Value | None = None
 
 
@@ -79,38 +79,38 @@ class _Resource(_Camel):
 
 
 class _Event(_Camel):
-    name: str = ""
-    time_unix_nano: _Whole = 0
+    name: str | None = None
+    time_unix_nano: _Whole | None = None
     attributes: list[_Pair] | None = None
 
 
 class _Link(_Camel):
-    trace_id: str = ""
-    span_id: str = ""
+    trace_id: str | None = None
+    span_id: str | None = None
     attributes: list[_Pair] | None = None
 
 
 class _Status(_Camel):
-    code: int | str = 0
+    code: int | str | None = None
     message: str | None = None
 
 
 class _Span(_Camel):
-    trace_id: str = ""
-    span_id: str = ""
+    trace_id: str | None = None
+    span_id: str | None = None
     parent_span_id: str | None = None
-    name: str = ""
-    kind: int | str = 0
-    start_time_unix_nano: _Whole = 0
-    end_time_unix_nano: _Whole = 0
+    name: str | None = None
+    kind: int | str | None = None
+    start_time_unix_nano: _Whole | None = None
+    end_time_unix_nano: _Whole | None = None
     attributes: list[_Pair] | None = None
     events: list[_Event] | None = None
     links: list[_Link] | None = None
     status: _Status | None = None
     trace_state: str | None = None
-    dropped_attributes_count: int = 0
-    dropped_events_count: int = 0
-    dropped_links_count: int = 0
+    dropped_attributes_count: _Whole | None = None
+    dropped_events_count: _Whole | None = None
+    dropped_links_count: _Whole | None = None
 
 
 class _Log(_Camel):
@@ -194,14 +194,14 @@ def _iter_spans(body: _Body, request: Request) -> Iterator[SpanIn]:
                 if made is None:
                     request.rejected_spans += 1
                     request.why = (
-                        f"span {span.name[:_SHOWN_CHARS]!r} has no valid trace and span id"
+                        f"span {(span.name or '')[:_SHOWN_CHARS]!r} has no valid trace and span id"
                     )
                 else:
                     yield made
 
 
 def _span(s: _Span, origin: Origin) -> SpanIn | None:
-    trace, span = _id(s.trace_id), _id(s.span_id)
+    trace, span = _id(s.trace_id or ""), _id(s.span_id or "")
     if not keys.is_run_id(trace) or not keys.is_record_id(span):
         return None
     parent = _id(s.parent_span_id or "")
@@ -210,21 +210,28 @@ def _span(s: _Span, origin: Origin) -> SpanIn | None:
         trace,
         span,
         parent if keys.is_record_id(parent) else "",
-        s.name,
-        _time(s.start_time_unix_nano),
-        _time(s.end_time_unix_nano),
+        s.name or "",
+        _time(s.start_time_unix_nano or 0),
+        _time(s.end_time_unix_nano or 0),
         _attributes(s.attributes),
         origin,
         [
-            Happening(e.name, _time(e.time_unix_nano), _attributes(e.attributes))
+            Happening(e.name or "", _time(e.time_unix_nano or 0), _attributes(e.attributes))
             for e in s.events or ()
         ],
-        [Tie(_id(x.trace_id), _id(x.span_id), _attributes(x.attributes)) for x in s.links or ()],
-        _enum(status.code) if status else 0,
+        [
+            Tie(_id(x.trace_id or ""), _id(x.span_id or ""), _attributes(x.attributes))
+            for x in s.links or ()
+        ],
+        _enum(status.code or 0) if status else 0,
         (status.message or "") if status else "",
-        _enum(s.kind),
+        _enum(s.kind or 0),
         s.trace_state or "",
-        s.dropped_attributes_count + s.dropped_events_count + s.dropped_links_count,
+        sum(
+            _enum(count)
+            for count in (s.dropped_attributes_count, s.dropped_events_count, s.dropped_links_count)
+            if count
+        ),
     )
 
 
@@ -281,11 +288,13 @@ def _whole(given: _Whole) -> int | str | float:
     return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
-def _enum(given: int | str) -> int:
+def _enum(given: _Whole) -> int:
     if isinstance(given, int):
         return given
     number = _whole(given)
-    return number if isinstance(number, int) else _ENUMS.get(given, 0)
+    if isinstance(number, int):
+        return number
+    return _ENUMS.get(given, 0) if isinstance(given, str) else 0
 
 
 def _attributes(pairs: list[_Pair] | None) -> dict[str, Any]:
@@ -293,12 +302,12 @@ def _attributes(pairs: list[_Pair] | None) -> dict[str, Any]:
         return {}
     made: dict[str, Any] = {}
     for pair in pairs:
-        value = pair.value
+        key, value = pair.key or "", pair.value
         if value is None:
-            made[pair.key] = None
+            made[key] = None
             continue
         text = value.string_value
-        made[pair.key] = _value(value) if text is None else text
+        made[key] = _value(value) if text is None else text
     return made
 
 
@@ -316,7 +325,7 @@ def _value(value: _Value | None) -> Any:  # noqa: PLR0911 - one return a form
     if value.array_value is not None:
         return [_value(item) for item in value.array_value.values or ()]
     if value.kvlist_value is not None:
-        return {pair.key: _value(pair.value) for pair in value.kvlist_value.values or ()}
+        return {pair.key or "": _value(pair.value) for pair in value.kvlist_value.values or ()}
     if value.bytes_value is not None:
         try:
             return base64.b64decode(value.bytes_value, validate=True)

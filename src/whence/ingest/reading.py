@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from whence.ingest import semconv, usage
+from whence.ingest import bundles, semconv, stated, usage
 
 _SCALARS = (str, int, float)
 _MAX_WORDS = 16
@@ -36,6 +36,8 @@ _CALL = (
     "instructions",
     "messages",
     "answers",
+    "answer_calls",
+    "thoughts",
     "tools",
     "invocation",
     "cost",
@@ -55,6 +57,7 @@ _DATA = frozenset(
         "instructions",
         "messages",
         "answers",
+        "answer_calls",
         "tools",
         "invocation",
         "query",
@@ -131,6 +134,8 @@ def read(attributes: dict[str, Any], what: str | None = None) -> Reading:
 
 def _read_as(what: str, attributes: dict[str, Any]) -> Reading:
     is_call = what in semconv.CALLS
+    if is_call and not bundles.NAMES.isdisjoint(attributes):
+        attributes = _opened(attributes)
     places = _PLACES[what]
     found: dict[str, tuple[int, str, Any]] = {}
     reading = Reading(what)
@@ -152,6 +157,26 @@ def _read_as(what: str, attributes: dict[str, Any]) -> Reading:
         for list_name in _LISTS_OF_CALLS:
             reading.put_back(list_name)
     return reading
+
+
+def _opened(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes with the parts of their bundles; what is stated singly stays.
+
+    Figures of two statements are not mixed. What is nothing but the messages is not kept a second
+    time.
+    """
+    made = dict(attributes)
+    is_stated = any(map(usage.is_figure, attributes))
+    for name in sorted(bundles.NAMES & attributes.keys()):
+        whole = json_of(attributes[name])
+        parts = bundles.parts_of(name, whole)
+        for part, value in parts.items():
+            if not (is_stated and usage.is_figure(part)):
+                made.setdefault(part, value)
+        said = (made.get("gen_ai.input.messages"), made.get("gen_ai.output.messages"))
+        if parts and (whole in said or [whole] in said):
+            del made[name]
+    return made
 
 
 def _choose(
@@ -190,11 +215,12 @@ def _read_plain(attributes: dict[str, Any]) -> Reading:
 
 def _of_call(reading: Reading, name: str, value: Any) -> bool:
     """Take what only a model call has; return whether it was that."""
-    if name.startswith(semconv.USAGE_PREFIXES):
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            reading.stated[name] = value
-            return True
-        return False
+    if name.startswith(semconv.USAGE_PREFIXES) or usage.is_figure(name):
+        number = _number(value)
+        if number is None:
+            return False
+        reading.stated[name] = number
+        return True
     parameter = semconv.PARAMETERS.get(name)
     if parameter is None:
         for prefix in semconv.PARAMETER_PREFIXES:
@@ -205,6 +231,13 @@ def _of_call(reading: Reading, name: str, value: Any) -> bool:
         return False
     reading.parameters[parameter] = json_of(value) if name in semconv.JSON_TEXTS else value
     return True
+
+
+def _number(value: Any) -> int | float | None:
+    """Return a number, also one written as text: Micrometer has attributes of text alone."""
+    if isinstance(value, (int, float)):
+        return None if isinstance(value, bool) else value
+    return stated.figure(value)
 
 
 def _parsed(name: str, value: Any, rest: dict[str, Any]) -> Any:

@@ -3,7 +3,8 @@
 Five dialects are told apart by nothing but their names, so that a span that carries two of them is
 read once: the OpenTelemetry GenAI conventions (current and earlier names), OpenInference,
 OpenLLMetry (`traceloop.*`, `gen_ai.prompt.N.*`), the `llm.*` names of document 4 (generation
-trace), and those of frameworks (Vercel AI SDK, MLflow, Langfuse, any-agent). Where several names of
+trace), and those of frameworks (Vercel AI SDK, MLflow, Langfuse, LangSmith, any-agent, Google's
+ADK, OpenLIT, Semantic Kernel, Strands). Where several names of
 one field are stated, the first in its row counts and the others stay attributes. Token counts have
 their names in `usage`.
 
@@ -56,6 +57,15 @@ _OPERATIONS = {
     "generate": LLM,
     "image_generation": LLM,
     "generate_image": LLM,
+    "image": LLM,
+    "audio": LLM,
+    "speech_to_text": LLM,
+    "text_to_speech": LLM,
+    "text_completions": LLM,
+    "text.completions": LLM,
+    "text.streaming_completions": LLM,
+    "chat.completions": LLM,
+    "chat.streaming_completions": LLM,
     "embeddings": EMBEDDING,
     "embedding": EMBEDDING,
     "embed": EMBEDDING,
@@ -66,6 +76,7 @@ _OPERATIONS = {
     "invoke_workflow": CHAIN,
     "execute_task": CHAIN,
     "plan": CHAIN,
+    "execute_event_loop_cycle": CHAIN,
     "retrieval": RETRIEVER,
     "search_memory": RETRIEVER,
     "create_memory": CHAIN,
@@ -92,6 +103,18 @@ WHAT_IT_IS: tuple[tuple[str, dict[str, str]], ...] = (
             "evaluator": EVALUATOR,
             "prompt": PROMPT,
             "decision": CHAIN,
+        },
+    ),
+    (
+        "langsmith.span.kind",  # it calls a prompt a chat and a retriever embeddings besides
+        {
+            "llm": LLM,
+            "embedding": EMBEDDING,
+            "tool": TOOL,
+            "retriever": RETRIEVER,
+            "chain": CHAIN,
+            "prompt": PROMPT,
+            "parser": PARSER,
         },
     ),
     ("gen_ai.operation.name", _OPERATIONS),
@@ -146,6 +169,7 @@ WHAT_IT_IS: tuple[tuple[str, dict[str, str]], ...] = (
             "ai.streamobject.dostream": LLM,
             "ai.embed.doembed": EMBEDDING,
             "ai.embedmany.doembed": EMBEDDING,
+            "ai.rerank.dorerank": RERANK,
             "ai.toolcall": TOOL,
             # Around the calls, with their sums: one of these may be several calls.
             "ai.generatetext": CHAIN,
@@ -154,6 +178,7 @@ WHAT_IT_IS: tuple[tuple[str, dict[str, str]], ...] = (
             "ai.streamobject": CHAIN,
             "ai.embed": CHAIN,
             "ai.embedmany": CHAIN,
+            "ai.rerank": CHAIN,
         },
     ),
 )
@@ -161,6 +186,9 @@ WHAT_IT_IS: tuple[tuple[str, dict[str, str]], ...] = (
 
 MODEL_NAMES = ("gen_ai.request.model", "llm.model_name", "llm.model", "llm.request.model")
 """One of these, beside tokens or a response, makes a span without any kind a model call."""
+
+TOOL_NAME = "gen_ai.tool.name"
+"""This makes a span without any kind a tool, as of Pydantic AI before 1.0."""
 
 AGENT_NAMES = ("gen_ai.agent.name", "agent.name", "agent_name")
 
@@ -172,6 +200,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "llm.provider",
         "llm.system",
         "ai.model.provider",
+        "mlflow.llm.provider",
     ),
     "model": (
         "gen_ai.request.model",
@@ -182,6 +211,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "llm.model",
         "llm.request.model",
         "ai.model.id",
+        "langfuse.observation.model.name",
+        "mlflow.llm.model",
     ),
     "response_model": (
         "gen_ai.response.model",
@@ -231,34 +262,53 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "ai.response.object",
         "llm.completions",
     ),
-    "tools": ("gen_ai.tool.definitions", "llm.tools", "ai.prompt.tools"),
+    "answer_calls": ("ai.response.toolCalls",),
+    "thoughts": ("ai.response.reasoning",),
+    "tools": ("gen_ai.tool.definitions", "llm.tools", "ai.prompt.tools", "mlflow.chat.tools"),
     "invocation": (
         "llm.invocation_parameters",
         "embedding.invocation_parameters",
         "model_request_parameters",
+        "langfuse.observation.model.parameters",
     ),
-    "cost": ("gen_ai.usage.cost", "gen_ai.usage.total_cost", "llm.cost.total", "operation.cost"),
-    "cost_in": ("gen_ai.usage.input_cost", "llm.cost.prompt"),
-    "cost_out": ("gen_ai.usage.output_cost", "llm.cost.completion"),
+    "cost": (
+        "gen_ai.usage.cost",
+        "gen_ai.usage.total_cost",
+        "llm.cost.total",
+        "operation.cost",
+        "gen_ai.cost.total_cost",
+    ),
+    "cost_in": ("gen_ai.usage.input_cost", "llm.cost.prompt", "gen_ai.cost.input_cost"),
+    "cost_out": ("gen_ai.usage.output_cost", "llm.cost.completion", "gen_ai.cost.output_cost"),
     # a tool
     "tool_name": ("gen_ai.tool.name", "tool.name", "ai.toolCall.name", "mcp.tool.name"),
     "tool_type": ("gen_ai.tool.type",),
     "tool_input": (
         "gen_ai.tool.call.arguments",
         "gen_ai.tool.args",
+        "gen_ai.tool.input",
         "ai.toolCall.args",
+        "gcp.vertex.agent.tool_call_args",
         "tool_arguments",
         "traceloop.entity.input",
         "input.value",
+        "mlflow.spanInputs",
+        "langfuse.observation.input",
+        "gen_ai.prompt",
     ),
     "tool_output": (
         "gen_ai.tool.call.result",
         "gen_ai.output",
         "genai.output",  # any-agent until 0.17
+        "gen_ai.tool.output",
         "ai.toolCall.result",
+        "gcp.vertex.agent.tool_response",
         "tool_response",
         "traceloop.entity.output",
         "output.value",
+        "mlflow.spanOutputs",
+        "langfuse.observation.output",
+        "gen_ai.completion",
     ),
     # any span
     "agent": AGENT_NAMES,
@@ -270,6 +320,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "ai.prompt",
         "mlflow.spanInputs",
         "langfuse.observation.input",
+        "gcp.vertex.agent.llm_request",
+        "gen_ai.prompt",
     ),
     "output": (
         "output.value",
@@ -283,9 +335,11 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "ai.response.object",
         "mlflow.spanOutputs",
         "langfuse.observation.output",
+        "gcp.vertex.agent.llm_response",
+        "gen_ai.completion",
     ),
     "error_type": ("error.type", "llm.error.type"),
-    "error_message": ("llm.error.message",),
+    "error_message": ("llm.error.message", "langfuse.observation.status_message"),
     "query": ("gen_ai.retrieval.query.text", "reranker.query"),
     "documents": ("gen_ai.retrieval.documents",),
     # a handoff
@@ -295,17 +349,37 @@ FIELDS: dict[str, tuple[str, ...]] = {
 """Field to its names, the first that is stated first."""
 
 RUN_FIELDS: dict[str, tuple[str, ...]] = {
-    "session": ("session.id", "langfuse.session.id", "traceloop.association.properties.session_id"),
-    "conversation": ("gen_ai.conversation.id", "traceloop.association.properties.thread_id"),
+    "session": (
+        "session.id",
+        "langfuse.session.id",
+        "traceloop.association.properties.session_id",
+        "langsmith.metadata.session_id",
+        "ai.telemetry.metadata.sessionId",
+    ),
+    "conversation": (
+        "gen_ai.conversation.id",
+        "traceloop.association.properties.thread_id",
+        "langsmith.metadata.conversation_id",
+        "langsmith.metadata.thread_id",
+        "gcp.vertex.agent.session_id",
+    ),
     "user": (
         "user.id",
         "enduser.id",
         "langfuse.user.id",
         "traceloop.association.properties.user_id",
+        "langsmith.metadata.user_id",
+        "ai.telemetry.metadata.userId",
     ),
     "workflow": ("traceloop.workflow.name", "gen_ai.workflow.name"),
 }
 """What any span of a run may say about the run as a whole."""
+
+TAGS = ("tag.tags", "langfuse.trace.tags", "ai.telemetry.metadata.tags")
+"""Attributes of a root that hold labels of the run; the first that is a list counts."""
+
+LEVEL, FAILED = "langfuse.observation.level", "ERROR"
+"""An attribute that may say that a span failed, and how."""
 
 PROJECT = ("whence.project", "openinference.project.name", "project.name", "service.name")
 """Attributes of a resource that name the project."""
@@ -390,10 +464,13 @@ JSON_TEXTS = frozenset(
         "gen_ai.output",
         "genai.output",  # any-agent until 0.17
         "gen_ai.system_instructions",
+        "gen_ai.response.finish_reasons",
         "gen_ai.tool.definitions",
         "gen_ai.tool.call.arguments",
         "gen_ai.tool.call.result",
         "gen_ai.tool.args",
+        "gen_ai.tool.input",
+        "gen_ai.tool.output",
         "gen_ai.retrieval.documents",
         "gen_ai.task.input",
         "gen_ai.task.output",
@@ -407,10 +484,21 @@ JSON_TEXTS = frozenset(
         "ai.prompt.messages",
         "ai.prompt",
         "ai.response.object",
+        "ai.response.toolCalls",
         "ai.toolCall.args",
         "ai.toolCall.result",
         "mlflow.spanInputs",
         "mlflow.spanOutputs",
+        "mlflow.llm.model",
+        "mlflow.llm.provider",
+        "mlflow.chat.tools",
+        "langfuse.observation.input",
+        "langfuse.observation.output",
+        "langfuse.observation.model.parameters",
+        "gcp.vertex.agent.llm_request",
+        "gcp.vertex.agent.llm_response",
+        "gcp.vertex.agent.tool_call_args",
+        "gcp.vertex.agent.tool_response",
         "tool_arguments",
     }
 )
@@ -428,6 +516,8 @@ def what_it_is(attributes: dict[str, Any]) -> str | None:
                     return what
     if not _MODEL_NAMES.isdisjoint(attributes) and _answers(attributes):
         return LLM if _AGENT_NAMES.isdisjoint(attributes) else AGENT
+    if TOOL_NAME in attributes and "mcp.method.name" not in attributes:
+        return TOOL
     return None
 
 
@@ -440,7 +530,7 @@ def _answers(attributes: dict[str, Any]) -> bool:
 
 _KIND_NAMES = frozenset(name for name, _ in WHAT_IT_IS)
 _MODEL_NAMES = frozenset(MODEL_NAMES)
-TELLING_NAMES = _KIND_NAMES | _MODEL_NAMES
+TELLING_NAMES = _KIND_NAMES | _MODEL_NAMES | {TOOL_NAME}
 """Attributes of which one that is of AI has at least one."""
 _AGENT_NAMES = frozenset(AGENT_NAMES)
 _ANSWER_NAMES = frozenset(
@@ -450,6 +540,7 @@ _ANSWER_NAMES = frozenset(
         *FIELDS["finish_reason"],
         "llm.operation",
         "gen_ai.completion.0.content",
+        "gcp.vertex.agent.llm_response",
         "llm.error.type",
     }
 )

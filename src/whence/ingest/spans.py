@@ -42,7 +42,8 @@ def records_of(span: SpanIn, read: Reading, same_call: str | None) -> list[Recor
     """
     what, fields = read.what, read.fields
     kind = "custom" if what is None else semconv.SPAN_KIND[what]
-    is_tool = what == semconv.TOOL
+    if what == semconv.TOOL and span.events:
+        _take_tool_events(span, fields)
     call = None
     if what in semconv.CALLS:
         if same_call is None:
@@ -50,12 +51,7 @@ def records_of(span: SpanIn, read: Reading, same_call: str | None) -> list[Recor
         else:
             kind = "step"
             read.rest = {**span.attributes, "same_call_as": same_call}
-    given = call.raw_input if call else fields.get("tool_input" if is_tool else "input")
-    if what == semconv.RETRIEVER and (query := fields.get("query")) is not None:
-        if given is None:
-            given = query
-        else:
-            read.rest[semconv.FIELDS["query"][0]] = query
+    given = call.raw_input if call else _given(read)
     made: list[Record] = [
         SpanStarted(
             ts=_clock.format_ns(span.begun_ns),
@@ -72,7 +68,7 @@ def records_of(span: SpanIn, read: Reading, same_call: str | None) -> list[Recor
     said = messages.Said()
     if span.events:
         made += happenings(span, span.events, call, said)
-    if read.lists or "documents" in fields:
+    if read.lists or "documents" in fields or what == semconv.RETRIEVER:
         made += evidence.sources(span, read)
         made += evidence.scores(span, read)
     if span.links:
@@ -84,6 +80,14 @@ def records_of(span: SpanIn, read: Reading, same_call: str | None) -> list[Recor
     else:
         made.append(_running(span))
     return made
+
+
+def _take_tool_events(span: SpanIn, fields: dict[str, Any]) -> None:
+    """Take what went into a tool and came out from its events, where no attribute says it."""
+    said, rest = messages.tool_parts(span.events)
+    if said and fields.keys().isdisjoint(said):
+        span.events = rest
+        fields |= said
 
 
 def running_id(span: SpanIn) -> str:
@@ -102,11 +106,27 @@ def _running(span: SpanIn) -> Event:
     )
 
 
+def _given(read: Reading) -> Any:
+    """Return what went into a span that is no model call."""
+    fields = read.fields
+    given = fields.get("tool_input" if read.what == semconv.TOOL else "input")
+    query = fields.get("query") if read.what == semconv.RETRIEVER else None
+    if query is None or given is None:
+        return query if given is None else given
+    read.rest[semconv.FIELDS["query"][0]] = query
+    return given
+
+
+def failed(span: SpanIn) -> bool:
+    """Whether a span says that it failed: by its status, or by the level of a platform."""
+    return span.status == STATUS_ERROR or span.attributes.get(semconv.LEVEL) == semconv.FAILED
+
+
 def _ends(
     span: SpanIn, read: Reading, call: Conversation | None, said: messages.Said
 ) -> list[Record]:
     """Return what ends a span: its call, its end, or both."""
-    error = error_of(span, read.fields) if span.status == STATUS_ERROR else None
+    error = error_of(span, read.fields) if failed(span) else None
     if call is not None:
         return [generation(span, read, call, said, error)]
     ended = SpanEnded(
@@ -220,7 +240,7 @@ def generation(
         output=answered or None,
         parameters=_parameters(read) or None,
         usage=usage.of_figures(reading.figures(read), read.stated) if read.stated else None,
-        reasoning=messages.reasoning(answered),
+        reasoning=text_of(fields.get("thoughts")) or messages.reasoning(answered),
         finish_reason=_finish_reason(fields.get("finish_reason")) or said.finish_reason,
         first_chunk_ns=_first_chunk(span, fields, said),
         duration_ns=duration_of(span.begun_ns, span.ended_ns),
@@ -344,8 +364,12 @@ def _first_chunk(span: SpanIn, fields: dict[str, Any], said: messages.Said) -> i
     """Return the time to the first chunk in nanoseconds, as stated or as an event tells."""
     for name, unit in (("first_chunk_s", _S), ("first_chunk_ms", _MS)):
         stated = number_of(fields.get(name))
-        if stated is not None and 0 <= stated * unit <= _MAX_NS:
-            return round(stated * unit)
+        if stated is None or not 0 <= stated * unit <= _MAX_NS:
+            continue
+        whole_ns = duration_of(span.begun_ns, span.ended_ns) or 0
+        # Strands states milliseconds under a name that the conventions have for seconds.
+        is_in_ms = stated.is_integer() and stated * _MS <= whole_ns < stated * unit
+        return round(stated * (_MS if is_in_ms else unit))
     length = said.first_chunk_ns - span.begun_ns
     return length if said.first_chunk_ns and 0 <= length <= _MAX_NS else None
 

@@ -9,9 +9,12 @@ data frames count time in whatever unit they like, and decimals are texts here a
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whence.ingest import keys, loose
+
+if TYPE_CHECKING:
+    from whence.ingest.loose import Fields
 
 _LAST_NS = 2**63
 _UNITS_NS = ((10**11, 1_000_000_000), (10**14, 1_000_000), (10**17, 1_000))
@@ -28,10 +31,10 @@ def time_ns(value: Any) -> int | None:
 
     Args:
         value: RFC 3339, without an offset taken as UTC; or a number since 1970, in the unit that
-            its size tells; or MongoDB's `{"$date": ...}` of one of these.
+            its size tells; or MongoDB's `{"$date": ...}` or `{"$numberLong": ...}` of one of these.
     """
     if isinstance(value, dict):
-        value = loose.mapping(value).get("$date")  # pyright: ignore[reportUnknownArgumentType]
+        value = _of_mongodb(loose.mapping(value))  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, str):
         return loose.time_ns(value) if len(value) <= _MAX_CHARS else None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value - value != 0:
@@ -42,6 +45,15 @@ def time_ns(value: Any) -> int | None:
     # Exactly what is written, which a product of floating-point numbers is not.
     found = int((Decimal(repr(value)) if isinstance(value, float) else value) * unit_ns)
     return found if found < _LAST_NS else None
+
+
+def _of_mongodb(value: Fields) -> Any:
+    """Return what an object of MongoDB's extended JSON stands for."""
+    inner = value.get("$date", value.get("$numberLong"))
+    if isinstance(inner, dict):
+        inner = loose.mapping(inner).get("$numberLong")  # pyright: ignore[reportUnknownArgumentType]
+    number_of = number(inner) if isinstance(inner, str) else None
+    return inner if number_of is None else number_of
 
 
 def length_ns(milliseconds: Any) -> int | None:
@@ -58,6 +70,12 @@ def number(value: Any) -> float | None:
         except ValueError:
             return None
     return loose.number(value)
+
+
+def figure(value: Any) -> int | float | None:
+    """Return a number as `number` does, whole where it is a whole one."""
+    found = number(value)
+    return int(found) if found is not None and float(found).is_integer() else found
 
 
 def run_id(form: str, known_as: str) -> str:

@@ -21,7 +21,6 @@ import msgspec
 from whence import _clock, _ids
 from whence.ingest import keys, own, own_runs, own_spans, reading, same_call, semconv, spans
 from whence.ingest.evidence import text_of
-from whence.ingest.otel import STATUS_ERROR, SpanIn
 from whence.ingest.own_spans import OwnSpan
 from whence.record.generation import Generation
 from whence.record.run import RunEnded, RunStarted, Update
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from whence.ingest.base import Known
+    from whence.ingest.otel import SpanIn
     from whence.ingest.reading import Reading
     from whence.ingest.shape import Shape
     from whence.record.base import Record
@@ -221,7 +221,7 @@ class Traces:
             del self._rooted[next(iter(self._rooted))]
 
     def _of_root(self, span: SpanIn, read: Reading, told: dict[str, str]) -> Iterator[Record]:
-        tags = span.attributes.get("tag.tags")
+        tags = next((t for name in semconv.TAGS if (t := span.attributes.get(name))), None)
         yield RunStarted(
             ts=_clock.format_ns(span.begun_ns),
             run=span.trace,
@@ -243,7 +243,7 @@ class Traces:
                 fields=dict(told),
             )
         if span.ended_ns:
-            error = spans.error_of(span, read.fields) if span.status == STATUS_ERROR else None
+            error = spans.error_of(span, read.fields) if spans.failed(span) else None
             yield _ended(span.trace, span.begun_ns, span.ended_ns, error)
 
     def _note_top(self, span: SpanIn, read: Reading, *, is_own: bool = False) -> None:
@@ -262,7 +262,7 @@ class Traces:
             span.parent,
             span.name,
             read.what,
-            span.message if span.status == STATUS_ERROR else None,
+            span.message if spans.failed(span) else None,
             span.origin.resource,
         )
         self._remembered += 1

@@ -5,7 +5,9 @@ follow from it and the statement itself, verbatim. Providers disagree on what is
 
 - OpenAI (Chat Completions, Responses, images and audio) and those that copy its form: tokens read
   from and written to the cache are inside the input, reasoning tokens inside the output. LiteLLM
-  and gateways like it put Anthropic's cache counts beside such an input, which includes them.
+  and gateways like it put Anthropic's cache counts beside such an input, which includes them. Of
+  those that copy it, xAI and Perplexity state reasoning beside the output: the total tells, or that
+  there is more of it than output.
 - Anthropic: `input_tokens` excludes cached tokens, which are stated apart as read and written;
   thinking tokens are inside the output. Bedrock's `inputTokens` excludes them in the same way.
 - Gemini: `thoughts_token_count` is outside `candidates_token_count`; `cached_content_token_count`
@@ -117,11 +119,15 @@ def _openai(given: Mapping[str, Any]) -> Usage:
     received = _first(given, "completion_tokens", "output_tokens")
     cached = written = reasoning = modalities = None
     if len(given) > 2 or not given.keys() <= _OPENAI:  # noqa: PLR2004 - more is stated than input and output
-        sent_details = _details(given, "prompt_tokens_details", "input_tokens_details")
+        sent_details = _details(
+            given, "prompt_tokens_details", "input_tokens_details", "input_token_details"
+        )
         received_details = _details(given, "completion_tokens_details", "output_tokens_details")
         cached = _first(sent_details, "cached_tokens", "cache_read")
         if cached is None:
             cached = _first(given, "cache_read_input_tokens", "prompt_cache_hit_tokens")
+        if cached is None:  # Moonshot, Together
+            cached = _count(given.get("cached_tokens"))
         written = _first(sent_details, "cache_write_tokens", "cache_creation_tokens")
         if written is None:
             written = _count(given.get("cache_creation_input_tokens"))
@@ -133,11 +139,22 @@ def _openai(given: Mapping[str, Any]) -> Usage:
         input_uncached=_minus(_minus(sent, cached), written),
         cache_read=cached,
         cache_write=written,
-        output_visible=_minus(received, reasoning),
+        output_visible=received
+        if reasoning and _is_beside(reasoning, sent, received, given)
+        else _minus(received, reasoning),
         reasoning=reasoning,
         modalities=modalities,
         stated=dict(given),
     )
+
+
+def _is_beside(
+    reasoning: int, sent: int | None, received: int | None, given: Mapping[str, Any]
+) -> bool:
+    """Whether reasoning is not in the output: it adds up to the total so, or is more than it."""
+    if received is None or reasoning > received:
+        return True
+    return _count(given.get("total_tokens")) == (sent or 0) + received + reasoning
 
 
 def _anthropic(given: Mapping[str, Any]) -> Usage:

@@ -14,6 +14,32 @@ from whence.record.generation import Usage
 from whence.record.usage import from_stated, input_tokens, output_tokens
 
 CASES = {
+    "xAI, whose reasoning is beside the output": (
+        {
+            "prompt_tokens": 10120,
+            "completion_tokens": 3499,
+            "total_tokens": 16428,
+            "prompt_tokens_details": {"cached_tokens": 128},
+            "completion_tokens_details": {"reasoning_tokens": 2809},
+        },
+        None,
+        {"input_uncached": 9992, "cache_read": 128, "output_visible": 3499, "reasoning": 2809},
+    ),
+    "Perplexity, with more reasoning than output": (
+        {
+            "prompt_tokens": 33,
+            "completion_tokens": 11395,
+            "total_tokens": 11428,
+            "reasoning_tokens": 193947,
+        },
+        None,
+        {"input_uncached": 33, "output_visible": 11395, "reasoning": 193947},
+    ),
+    "Moonshot": (
+        {"prompt_tokens": 19, "completion_tokens": 13, "total_tokens": 32, "cached_tokens": 12},
+        None,
+        {"input_uncached": 7, "cache_read": 12, "output_visible": 13},
+    ),
     "OpenAI chat": (
         {
             "prompt_tokens": 100,

@@ -95,6 +95,18 @@ def rest(body: Json, known: Collection[str]) -> dict[str, Any] | None:
     return {key: value for key, value in body.items() if key not in known} or None
 
 
+def cost_usd(usage: Any) -> float | None:
+    """Return what a provider says that a call cost, in US dollars; None where it does not say.
+
+    OpenRouter states a number, Perplexity the parts and their sum, xAI ticks of 1e-10 dollars.
+    """
+    stated = mapping(usage)
+    cost = stated.get("cost")
+    known = number(mapping(cost).get("total_cost") if isinstance(cost, Mapping) else cost)
+    ticks = number(stated.get("cost_in_usd_ticks"))
+    return ticks / 1e10 if known is None and ticks is not None else known
+
+
 def number(value: Any) -> float | None:
     """Return `value` if it is a number, else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

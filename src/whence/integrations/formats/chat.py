@@ -43,10 +43,11 @@ def answered(body: Json) -> Fields:
         "output": outputs[0] if len(outputs) == 1 else outputs or None,
         "reasoning": _reasoning(messages),
         "usage": usage,
-        "cost_usd": base.number(mapping(usage).get("cost")),
+        "cost_usd": base.cost_usd(usage),
         "media": found or None,
         "policy": _policy(body, choices, messages),
         "tool_calls": [_named(call) for call in calls] or None,
+        "citations": _citations(body, messages),
         "service_tier": text(body.get("service_tier")),
         "system_fingerprint": text(body.get("system_fingerprint")),
     }
@@ -86,6 +87,13 @@ def _policy(body: Json, choices: list[Json], messages: list[Json]) -> dict[str, 
     return said or None
 
 
+def _citations(body: Json, messages: list[Json]) -> list[Any] | None:
+    """Return what an answer rests on: notes on its text, or Perplexity's list beside it."""
+    noted = [note for message in messages for note in mappings(message.get("annotations"))]
+    beside = base.items(body.get("search_results")) or base.items(body.get("citations"))
+    return [*noted, *beside] or None
+
+
 def _named(call: Json) -> dict[str, Any]:
     called = mapping(call.get("function")) or mapping(call.get("custom"))
     return base.without_empty({"id": call.get("id"), "name": called.get("name")})
@@ -107,6 +115,8 @@ class Chunks:
                     self._add_choice(choice)
             elif value is not None and key != "object":
                 self._said[key] = value
+            if key == "x_groq" and isinstance(mapping(value).get("usage"), Mapping):
+                self._said.setdefault("usage", mapping(value)["usage"])
 
     def _add_choice(self, choice: Json) -> None:
         known = self._choices.setdefault(base.place(choice.get("index")), {"message": {}})
@@ -121,7 +131,7 @@ class Chunks:
                 known[key] = value
         if choice.get("finish_reason"):
             self.finished = True
-        # Moonshot and older Groq state the usage beside the last choice.
+        # Moonshot states the usage beside the last choice.
         if isinstance(choice.get("usage"), Mapping) and "usage" not in self._said:
             self._said["usage"] = choice["usage"]
 

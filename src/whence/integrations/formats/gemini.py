@@ -62,6 +62,13 @@ def answered(body: Json) -> Fields:
         "media": found or None,
         "policy": _policy(body, candidates),
         "tool_calls": [_named(call) for own in parts for call in _calls(own)] or None,
+        "citations": [
+            dict(said)
+            for one in candidates
+            for name in ("groundingMetadata", "citationMetadata", "urlContextMetadata")
+            if (said := mapping(either(one, name)))
+        ]
+        or None,
         "error": base.error_of(None, body) if body.get("error") else None,
     }
 

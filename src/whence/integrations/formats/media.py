@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from whence.integrations.formats import base
-from whence.integrations.formats.base import Fields, Json, mapping, mappings, text
+from whence.integrations.formats.base import Fields, Json, mappings, text
 
 _NOT_PARAMETERS = frozenset({"model", "input", "prompt", "image", "mask", "file"})
 _MOST_SOUND_BYTES = 32 << 20
@@ -59,7 +59,7 @@ def _answered(body: Json) -> Fields:
         "response_id": text(body.get("id")),
         "response_model": text(body.get("model")),
         "usage": body.get("usage"),
-        "cost_usd": base.number(mapping(body.get("usage")).get("cost")),
+        "cost_usd": base.cost_usd(body.get("usage")),
     }
 
 

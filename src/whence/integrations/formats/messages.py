@@ -61,6 +61,8 @@ def answered(body: Json) -> Fields:
             if block.get("type") == "tool_use"
         ]
         or None,
+        "citations": [note for block in blocks for note in mappings(block.get("citations"))]
+        or None,
         "service_tier": text(usage.get("service_tier")),
         "error": base.error_of(None, body) if body.get("error") else None,
     }

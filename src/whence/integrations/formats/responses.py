@@ -58,10 +58,17 @@ def answered(body: Json) -> Fields:
         "output": _said(items, found),
         "reasoning": _reasoning(items),
         "usage": usage,
-        "cost_usd": base.number(mapping(usage).get("cost")),
+        "cost_usd": base.cost_usd(usage),
         "media": found or None,
         "policy": _policy(body, items),
         "tool_calls": [_named(item) for item in items if text(item.get("type")) in _CALLS] or None,
+        "citations": [
+            note
+            for item in items
+            for part in mappings(item.get("content"))
+            for note in mappings(part.get("annotations"))
+        ]
+        or None,
         "service_tier": text(body.get("service_tier")),
         "error": base.error_of(None, body) if error else None,
     }
@@ -159,6 +166,9 @@ class Events:
     def body(self) -> dict[str, Any]:
         """Return the response, or as much of it as came."""
         body = self._ended if self._ended is not None else self._so_far()
+        if self._ended is not None and not self._ended.get("output"):
+            # Gateways and OpenAI's own for Codex leave out of the last event what came before.
+            body = {**body, "output": self._so_far().get("output", [])}
         return {**body, "error": self._error} if self._error else body
 
     def _so_far(self) -> dict[str, Any]:
