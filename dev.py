@@ -44,7 +44,7 @@ LINT_STEPS: tuple[tuple[str, list[str]], ...] = (
 
 def demo(rest: list[str]) -> int:
     """Run the example pipeline on real text and ask it why."""
-    ensure_venv(group=None)
+    ensure_venv(group=None, extras=("cli",))
     return run("whence", "demo", *rest)
 
 
@@ -71,6 +71,12 @@ def lint(rest: list[str]) -> int:
     return run_steps(LINT_STEPS)
 
 
+def serve(rest: list[str]) -> int:
+    """Receive OpenTelemetry over HTTP, as `whence serve` does; arguments go to it."""
+    ensure_venv(group=None, extras=("cli", "server"))
+    return run("whence", "serve", *rest)
+
+
 def bench(rest: list[str]) -> int:
     """Measure cost, throughput, size and latency; arguments go to `python -m benchmarks`."""
     ensure_venv(group="dev")
@@ -85,7 +91,14 @@ def make_venv(rest: list[str]) -> int:
     return 0
 
 
-COMMANDS = {"demo": demo, "test": test, "bench": bench, "lint": lint, "venv": make_venv}
+COMMANDS = {
+    "demo": demo,
+    "test": test,
+    "serve": serve,
+    "bench": bench,
+    "lint": lint,
+    "venv": make_venv,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -143,9 +156,8 @@ def run(program: str, *arguments: str) -> int:
         return 130
 
 
-def ensure_venv(*, group: str | None) -> None:
-    """Make sure that `.venv` holds the project, what it needs and the dependency group, or stop."""
-    extras = DEV_EXTRAS if group else ("cli",)
+def ensure_venv(*, group: str | None, extras: tuple[str, ...] = DEV_EXTRAS) -> None:
+    """Make sure that `.venv` holds the project with extras and the dependency group, or stop."""
     wanted = {*extras} | ({group} if group else set())
     digest = hash_of_inputs()
     installed = read_stamp(digest)
