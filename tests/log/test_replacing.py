@@ -116,3 +116,17 @@ def test_a_pipe_that_the_user_names_is_written_to_and_stays_a_pipe(tmp_path: Pat
 
     assert got == [b"through"]
     assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("write", [replacing, writing])
+def test_an_error_names_the_place_and_not_the_file_beside_it(tmp_path: Path, write):
+    """Whether the folder is missing, is none, or the place is a folder itself."""
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    places = [tmp_path / "nowhere" / "r.md", tmp_path / "file" / "r.md"]
+    for place in [*places, *([tmp_path / "folder"] if write is replacing else [])]:
+        with pytest.raises(OSError, match=place.name) as caught, write(place) as file:
+            file.write(b"new")
+        assert caught.value.filename == str(place)
+        assert ".tmp" not in str(caught.value)
+    assert list(tmp_path.glob("**/*.tmp")) == []

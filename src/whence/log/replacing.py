@@ -8,7 +8,7 @@ processes that write the same file at once do not meet: the last one to finish s
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def replacing(
         The file to write into.
 
     Raises:
-        OSError: It could not be written, or not be put into its place.
+        OSError: It could not be written, or not be put into its place, which is the file it names.
     """
     beside = path.with_name(f".{path.name[:_NAME_CHARS]}.{os.urandom(8).hex()}{SUFFIX}")
     try:
@@ -50,9 +50,17 @@ def replacing(
         if mode is not None:
             beside.chmod(mode)
         beside.replace(path)
-    except BaseException:  # an interrupt, too, leaves nothing behind
-        beside.unlink(missing_ok=True)
+    except BaseException as error:  # an interrupt, too, leaves nothing behind
+        with suppress(OSError):  # what went wrong first is what has to be said
+            beside.unlink(missing_ok=True)
+        _name(error, beside, path)
         raise
+
+
+def _name(error: BaseException, known: Path, wanted: Path) -> None:
+    """Let an error about a file that the user does not know name the one that they do."""
+    if isinstance(error, OSError) and error.filename and os.fspath(error.filename) == str(known):
+        error.filename, error.filename2 = str(wanted), None
 
 
 def replace(path: Path, content: bytes, *, sync: bool = False, mode: int | None = None) -> None:
@@ -73,11 +81,17 @@ def writing(path: Path) -> Generator[IO[bytes], None, None]:
         The file to write into.
 
     Raises:
-        OSError: It could not be written, or not be put into its place.
+        OSError: It could not be written, or not be put into its place, which it names as it was
+            given.
     """
     if path.exists() and not path.is_file():  # a pipe or a device, such as /dev/stdout
         with path.open("wb") as file:
             yield file
         return
-    with replacing(path.resolve()) as file:
-        yield file
+    place = path.resolve()
+    try:
+        with replacing(place) as file:
+            yield file
+    except OSError as error:
+        _name(error, place, path)
+        raise
