@@ -43,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     passed = [outcome for outcome in outcomes if outcome.passed]
     retried = [outcome for outcome in passed if outcome.rounds > 1]
     print(
-        f"\n{len(outcomes)} questions in {seconds:.1f} s by {processes} processes: {len(passed)} "
+        f"\n{_counted(len(outcomes), 'question')} in {seconds:.1f} s "
+        f"by {_counted(processes, 'process', 'processes')}: {len(passed)} "
         f"passed, {len(retried)} of them after a retry, {len(outcomes) - len(passed)} failed."
     )
     worst = next(iter(batch.count_failures(outcomes).items()), None)
@@ -54,6 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     home = f" --home {given.home}" if given.home else ""
     print(f"Next: whence why {outcomes[-1].report_id}{home}")
     return 0
+
+
+def _counted(count: int, noun: str, plural: str = "") -> str:
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 if __name__ == "__main__":

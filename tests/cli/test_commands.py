@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+from contextlib import contextmanager
 
 import pytest
 
@@ -47,19 +48,41 @@ def test_runs_are_paged(ask, ask_json, recorded):
 
 
 def test_runs_say_how_many_calls_are_not_in_a_cost(ask, ask_json, home):
-    """A column of its own for people, a field in JSON; without a cost there is nothing to say."""
+    """A column of its own for people, a field in JSON; all of them where there is no cost."""
     whence.configure(home)
-    for name, costs in (("half", (0.25, None)), ("none", (None,))):
+    for name, costs in (("half", (0.25, None)), ("none", (None,) * 7)):
         with whence.run(name) as run:
             for cost in costs:
                 run.record_generation(model="m", cost_usd=cost)
     whence.configure(home, enabled=False)
 
-    head, none, half = ask("runs").stdout.splitlines()
+    shown = ask("runs")
+    head, none, half = shown.stdout.splitlines()
     assert "unpriced" in head
     assert half.endswith("$0.2500    1 of 2")
-    assert "of" not in none
-    assert [run["unpriced_calls"] for run in ask_json("runs")["items"]] == [1, 1]
+    assert none.endswith("-    7 of 7")
+    assert "`whence costs --home" in shown.stderr
+    assert [run["unpriced_calls"] for run in ask_json("runs")["items"]] == [7, 1]
+
+
+def test_costing_again_says_how_far_it_is(ask, home, monkeypatch):
+    """The progress counts calls, out of those that are looked at."""
+    whence.configure(home)
+    for name in ("a", "b"):
+        with whence.run(name) as run:
+            run.record_generation(model="gpt-4o", usage={"prompt_tokens": 8})
+    whence.configure(home, enabled=False)
+    told = []
+
+    @contextmanager
+    def progress(label, unit):
+        yield lambda done, total: told.append((label, unit, done, total))
+
+    monkeypatch.setattr("whence.cli.output.progress", progress)
+
+    assert ask("costs", "--reprice").exit_code == 0
+    assert ask("costs", "--reprice", "--filter", 'run.name = "a"').exit_code == 0
+    assert told == [("costing", "calls", done, total) for done, total in ((1, 2), (2, 2), (1, 1))]
 
 
 def test_runs_in_an_order(ask_json, recorded):
@@ -67,6 +90,21 @@ def test_runs_in_an_order(ask_json, recorded):
     items = ask_json("runs", "--order", "started_ns")["items"]
 
     assert [run["id"] for run in items] == [recorded.calm, recorded.bold, recorded.failed]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("runs",), ("tail", "--no-follow"), ("export", "otlp", "--into", "/dev/stdout")],
+    ids=lambda command: command[0],
+)
+def test_a_filter_stands_alone_or_behind_its_option(ask, recorded, command):
+    """Both say the same, and giving both is refused."""
+    alone = ask(*command, 'name = "weather" and status = "failed"')
+    behind = ask(*command, "--filter", 'name = "weather" and status = "failed"')
+
+    assert (alone.exit_code, alone.stdout) == (0, behind.stdout)
+    assert recorded.calm not in alone.stdout
+    assert ask(*command, "flagged", "--filter", "flagged").exit_code == 2
 
 
 @pytest.mark.parametrize("named", ["calm", "external", "output", "prefix"])
@@ -215,6 +253,16 @@ def test_annotate_adds_a_remark(ask, ask_json, recorded):
     assert ask("annotate", recorded.calm).exit_code == 2
 
 
+def test_annotate_refuses_a_status_that_no_review_has(ask, ask_json, recorded):
+    """A slip of the pen is told before it is on the record, with the words there are."""
+    wrong = ask("annotate", recorded.calm, "--status", "aproved")
+
+    assert wrong.exit_code == 2
+    assert all(word in wrong.stderr for word in ("approved", "pending_review", "rejected"))
+    assert ask_json("sql", "SELECT * FROM annotations")["rows"] == []
+    assert ask("annotate", recorded.calm, "--status", "approved").exit_code == 0
+
+
 @pytest.mark.usefixtures("recorded")
 def test_tail_shows_the_last_records_in_order(ask):
     """-n takes the newest of all segments, oldest of them first."""
@@ -307,6 +355,7 @@ def test_retain_removes_old_days_everywhere_and_says_so(ask, ask_json, recorded)
 
     kept = ask("retain", "--keep", "1d", "--dry-run")
     assert "2026-01-01 stays: 1 of its segments are not archived" in kept.stderr
+    assert "nothing goes: what is older than" in kept.stdout
     assert ask("compact").exit_code == 0
     assert old in [run["id"] for run in ask_json("runs")["items"]]
     assert ask("retain", "--keep", "1d").exit_code == 2  # nobody is there to say yes

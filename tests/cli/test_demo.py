@@ -36,6 +36,13 @@ def test_the_demo_as_json_is_one_document(ask_json):
     assert answers["next"]
 
 
+def test_one_is_not_told_as_many(ask):
+    """One question by one process."""
+    said = ask("demo", "--questions", "1", "--processes", "1").stdout
+
+    assert re.search(r"^1 question in [\d.]+ s by 1 process: ", said, re.MULTILINE)
+
+
 def test_other_questions_give_other_decisions(ask_json):
     """Nothing is canned."""
     first = ask_json("demo", "--ask", "What is a descriptor?")
@@ -46,7 +53,9 @@ def test_other_questions_give_other_decisions(ask_json):
     assert len(other["runs"]) == 1
 
 
-@pytest.mark.parametrize("arguments", [["--questions", "0"], ["--processes", "none"]])
+@pytest.mark.parametrize(
+    "arguments", [["--questions", "0"], ["--processes", "none"], ["--ask", " "]]
+)
 def test_the_demo_refuses_nonsense(ask, home, arguments):
     """Misuse starts nothing."""
     assert ask("demo", *arguments).exit_code == 2

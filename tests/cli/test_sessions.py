@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import duckdb
@@ -54,6 +55,20 @@ def test_init_makes_what_is_missing_and_nothing_twice(ask, ask_json, home, tmp_p
     assert ask("runs").exit_code == 0
 
 
+def test_the_folder_of_a_database_is_made(ask, agents, tmp_path):
+    """By `init`, and by an export that nobody prepared."""
+    made, filled = tmp_path / "data" / "a.duckdb", tmp_path / "other" / "b.duckdb"
+
+    assert ask("init", "--duckdb", str(made)).exit_code == 0
+    assert ask("export", "duckdb", "--into", str(filled)).exit_code == 0
+    folder = str(agents.folder)
+    beside = tmp_path / "third" / "c.duckdb"
+    assert ask("export", "duckdb", "--into", str(beside), "--folder", folder).exit_code == 0
+    assert made.is_file()
+    assert filled.is_file()
+    assert beside.is_file()
+
+
 def test_init_refuses_what_is_no_database(ask, tmp_path):
     """One sentence, with the file's name."""
     path = tmp_path / "notes.txt"
@@ -79,6 +94,32 @@ def test_sessions_are_listed_from_the_home_and_from_folders(ask, ask_json, agent
         assert "where is it?" in shown.stdout
         assert "\x1b" not in shown.stdout
     assert ask_json("sessions", "--limit", "1")["items"][0]["query"] == HOSTILE
+
+
+def test_a_session_that_was_cancelled_did_not_fail(ask, ask_json, home):
+    """People read the run's own word; JSON keeps the original's true, false and null."""
+    whence.configure(home)
+    for error in (asyncio.CancelledError(), ValueError("no wind")):
+        with pytest.raises(type(error)), whence.run("weather"):
+            raise error
+    whence.configure(home, enabled=False)
+
+    _, failed, cancelled = ask("sessions").stdout.splitlines()
+    assert " failed " in failed
+    assert " cancelled " in cancelled
+    assert "failed" not in cancelled
+    assert [item["success"] for item in ask_json("sessions")["items"]] == [False, False]
+
+
+def test_a_report_without_a_place_names_the_path_that_was_given(ask, agents, tmp_path, monkeypatch):
+    """Not the file beside it that people never hear of."""
+    assert agents.folder.is_dir()
+    monkeypatch.chdir(tmp_path)
+
+    result = ask("report", "--to", "nowhere/r.md")
+
+    assert result.exit_code == 2
+    assert "cannot use nowhere/r.md: No such file" in result.stderr
 
 
 def test_a_report_is_markdown_or_json(ask, ask_json, agents, tmp_path):

@@ -117,17 +117,25 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_text(self) -> str:
         """Return it as a table for a terminal, with the reasons below."""
+        head, body = self.shown()
+        right = frozenset(range(len(self.by), len(head)))
+        return "\n".join([*text.table(head, body, right), *self.remarks()])
+
+    def shown(self) -> tuple[list[str], list[list[str]]]:
+        """Return the head and the cells of the table that people see: first what groups go by."""
         head = [*self.by, "calls", "declared", "computed", "difference", "unpriced"]
         body = [_cells(one) for one in self.shares[:_SHOWN_ROWS]]
         if len(self.shares) != 1:
             total = msgspec.structs.replace(self.total, key=("",) * len(self.by))
             body.append(["total", *_cells(total)[1:]] if self.by else _cells(total))
-        right = frozenset(range(len(self.by), len(head)))
-        lines = text.table(head, body, right)
-        if len(self.shares) > _SHOWN_ROWS:
-            lines.append(f"{len(self.shares) - _SHOWN_ROWS} more groups: --json has all")
-        lines += [f"{count:,} calls: {text.printable(note)}" for note, count in self.notes.items()]
-        return "\n".join(lines)
+        return head, body
+
+    def remarks(self) -> list[str]:
+        """Return what stands below the table: groups that are not in it, and the reasons."""
+        left = len(self.shares) - _SHOWN_ROWS
+        more = [f"{left:,} more groups: --json has all"] if left > 0 else []
+        reasons = [f"{count:,} calls: {text.printable(why)}" for why, count in self.notes.items()]
+        return [*more, *reasons]
 
 
 def _figures(share: Share) -> dict[str, Any]:

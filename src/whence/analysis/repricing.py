@@ -20,6 +20,8 @@ from whence.record import codec
 from whence.record.score import Annotation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from whence.analysis.costing import CallCost
     from whence.prices.pricing import Cost, Prices
     from whence.query.reader import Reader
@@ -40,6 +42,7 @@ def reprice(
     *,
     window: str | None = None,
     filter: str = "",  # noqa: A002 - the word of the public API
+    progress: Callable[[int], None] | None = None,
 ) -> Repriced:
     """Store what calls cost by the prices at hand, where that is not stored already.
 
@@ -48,6 +51,7 @@ def reprice(
         prices: The prices.
         window: How far to look back, as in `24h`; None for all time.
         filter: Which generations.
+        progress: Told how many calls were looked at so far.
 
     Returns:
         How many calls were looked at, and how many costs were stored.
@@ -62,6 +66,8 @@ def reprice(
     try:
         for call in costing.iter_fresh(reader, prices, window=window, filter=filter):
             calls += 1
+            if progress is not None:
+                progress(calls)
             if not _is_new(call):
                 continue
             writer = writer or Writer(home, durability="group")

@@ -7,12 +7,38 @@ wrote.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import click
+
+from whence.cli.common import refuse
 from whence.query.filters import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+F = TypeVar("F", bound="Callable[..., object]")
+
+
+def argument_or_option(function: F) -> F:
+    """Give a command `[FILTER]` and, since other commands have only that, `--filter FILTER`."""
+    option = click.option(
+        "--filter", "by_option", default="", metavar="FILTER", help="The same as FILTER alone."
+    )
+    return click.argument("written", required=False, default="", metavar="[FILTER]")(
+        option(function)
+    )
+
+
+def given_once(written: str, by_option: str) -> str:
+    """Return the filter, in whichever of the two ways it was given.
+
+    Raises:
+        UsageError: It was given in both.
+    """
+    if written and by_option:
+        refuse("FILTER and --filter are the same; give one of them, joined with `and`")
+    return written or by_option
 
 
 def quote(value: str) -> str:

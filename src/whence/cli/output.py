@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from whence import _clock
+from whence.cli import fitting
 from whence.query import restore, text
 
 if TYPE_CHECKING:
@@ -65,21 +66,7 @@ _HIGHLIGHTS = (
 """What stands out in text that was laid out elsewhere."""
 
 
-class Column(msgspec.Struct, frozen=True):
-    """One column of a table."""
-
-    title: str
-    """What stands above it."""
-    right: bool = False
-    """Whether it is aligned right, as numbers are."""
-    state: bool = False
-    """Whether its words have colours."""
-    dim: bool = False
-    """Whether it stands back."""
-    whole: bool = False
-    """Whether it is never broken or cut, as ids are."""
-    cut: bool = False
-    """Whether a terminal that is too narrow cuts it rather than breaking it into lines."""
+Column = fitting.Column
 
 
 def is_terminal() -> bool:
@@ -159,8 +146,9 @@ def print_table(
 ) -> None:
     """Print a table; cells may be anything and are made printable here.
 
-    On a terminal long cells are wrapped and states are coloured. In a pipe every cell is whole, on
-    one line.
+    On a terminal states are coloured, and a table that is too wide is made to fit as `fitting`
+    says: what it leaves out is named below it, and where no table fits each row is a record. In a
+    pipe every cell is whole, on one line.
     """
     cells = [[text.printable(cell) for cell in row] for row in rows]
     if is_terminal():
@@ -177,31 +165,66 @@ def _print_rich(columns: Sequence[Column], rows: list[list[str]], title: str) ->
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    screen = console()
+    if title:
+        screen.print(Text(text.printable(title), style="bold"))
+    layout = fitting.fit(columns, rows, screen.width)
+    if layout is None:
+        _print_records(columns, rows)
+        return
     table = Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
+        padding=(0, fitting.GAP_COLUMNS - 1, 0, 0),  # the box draws the rest of the gap
         header_style="bold",
-        title=Text(text.printable(title)) if title else None,
-        title_justify="left",
-        title_style="bold",
     )
-    for column in columns:
+    shown = [columns[place] for place in layout.places]
+    for column, width in zip(shown, layout.widths, strict=True):
         table.add_column(
-            column.title,
+            Text(text.printable(column.title)),
             justify="right" if column.right else "left",
-            no_wrap=column.whole or column.right or column.state or column.cut,
-            overflow="ellipsis" if column.cut else "fold",
+            width=width,
+            overflow="fold",
             style="dim" if column.dim else "",
         )
     for row in rows:
         table.add_row(
             *(
-                Text(cell, style=_STYLES.get(cell, "") if column.state else "")
-                for column, cell in zip(columns, row, strict=True)
+                Text(
+                    text.cut(row[place], width) if column.cut else row[place],
+                    style=_STYLES.get(row[place], "") if column.state else "",
+                )
+                for place, column, width in zip(layout.places, shown, layout.widths, strict=True)
             )
         )
-    console().print(table)
+    screen.print(table)
+    if layout.left_out:
+        titles = ", ".join(text.printable(one) for one in layout.left_out)
+        said = f"left out: {titles}; a wider terminal, a pipe or --json shows all"
+        screen.print(Text(said, style="dim"))
+
+
+def _print_records(columns: Sequence[Column], rows: list[list[str]]) -> None:
+    """Print each row as names and values below each other, every value whole."""
+    from rich.table import Table  # noqa: PLC0415 - plain output does without it
+    from rich.text import Text  # noqa: PLC0415
+
+    screen = console()
+    titles = [text.printable(column.title) for column in columns]
+    if not rows:
+        screen.print(Text(", ".join(titles), style="bold"))
+    widest = max((text.columns(title) for title in titles), default=0)
+    for number, row in enumerate(rows, start=1):
+        grid = Table.grid(padding=(0, fitting.GAP_COLUMNS, 0, 0))
+        grid.add_column(style="dim", overflow="fold", width=min(widest, screen.width // 3))
+        grid.add_column(overflow="fold")
+        for title, column, cell in zip(titles, columns, row, strict=True):
+            grid.add_row(
+                Text(title), Text(cell, style=_STYLES.get(cell, "") if column.state else "")
+            )
+        screen.print(Text(f"{number:,} of {len(rows):,}", style="bold"))
+        screen.print(grid)
 
 
 def style_of(state: str) -> str:

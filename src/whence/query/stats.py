@@ -121,9 +121,9 @@ class Stats(msgspec.Struct, frozen=True):
 
     def to_text(self) -> str:
         """Return the figures as a table for a terminal."""
-        head, body = self._shown()
+        head, body = self.shown()
         right = frozenset(range(len(self.by), len(head)))
-        return "\n".join([*text.table(head, body, right), self._note()])
+        return "\n".join([*text.table(head, body, right), self.note()])
 
     def __str__(self) -> str:
         return self.to_text()
@@ -132,14 +132,17 @@ class Stats(msgspec.Struct, frozen=True):
         return self.to_text()
 
     def _repr_html_(self) -> str:
-        head, body = self._shown()
-        return tabular.to_html(head, body, self._note())
+        head, body = self.shown()
+        return tabular.to_html(head, body, self.note())
 
     def _cells(self) -> list[list[Any]]:
         return [[row[name] for name in self.columns] for row in self.rows]
 
-    def _shown(self) -> tuple[list[str], list[list[str]]]:
-        # A figure that no group has says nothing.
+    def shown(self) -> tuple[list[str], list[list[str]]]:
+        """Return the head and the cells of the table that people see: first what groups go by.
+
+        A figure that no group has says nothing and is not in it.
+        """
         said = {
             name
             for name in self.columns
@@ -151,7 +154,8 @@ class Stats(msgspec.Struct, frozen=True):
         body = [[_cell(name, row[name]) for name in names] for row in self.rows[:_SHOWN_ROWS]]
         return [name.removesuffix("_ms").removesuffix("_usd") for name in names], body
 
-    def _note(self) -> str:
+    def note(self) -> str:
+        """Return how many groups there are, of what, and since when."""
         when = "of all time" if self.window is None else f"of the last {self.window}"
         return f"({len(self):,} {'group' if len(self) == 1 else 'groups'} of {self.table} {when})"
 

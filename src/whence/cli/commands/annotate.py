@@ -7,13 +7,14 @@ import click
 from whence.cli import output
 from whence.cli.common import choices, command, home_option, open_reader, refuse
 
+REVIEW_STATUSES = ("approved", "pending_review", "rejected")
+"""Where a review may stand. Another word would never be found by a command that looks for these."""
+
 
 @command("annotate")
 @click.argument("any_id", metavar="ID")
 @click.option("--flag", metavar="REASON", help="Why it should be reviewed.")
-@click.option(
-    "--status", metavar="WORD", help="Where the review stands: pending_review, approved, rejected."
-)
+@click.option("--status", type=click.Choice(REVIEW_STATUSES), help="Where the review stands.")
 @click.option("--note", metavar="TEXT", help="Free text.")
 @click.option("--by", metavar="NAME", help="Who says so.")
 def annotate(

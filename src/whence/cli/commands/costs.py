@@ -75,7 +75,16 @@ def costs(
         prices = pricing.load(home, config.price_book(book))
         done = None
         if reprice:
-            done = repricing.reprice(reader, prices, window=span, filter=written)
+            counted = reader.stats((), span, table="generations", filter=written).rows
+            total = sum(row["count"] for row in counted)
+            with output.progress("costing", unit="calls") as advance:
+                done = repricing.reprice(
+                    reader,
+                    prices,
+                    window=span,
+                    filter=written,
+                    progress=lambda calls: advance(calls, total),
+                )
         found = costing.costs(reader, prices, by=by or ("model",), window=span, filter=written)
     if choices().json:
         said = found.to_dict()
@@ -87,5 +96,12 @@ def costs(
             output.print_lines(
                 [f"{done.written:,} of {done.calls:,} costs were new and are stored"]
             )
-        output.print_text(found.to_text())
+        head, body = found.shown()
+        columns = [  # a cost never stands without how many calls are not in it
+            output.Column(title, right=place >= len(found.by), leaves=int(title == "difference"))
+            for place, title in enumerate(head)
+        ]
+        output.print_table(columns, body)
+        for remark in found.remarks():
+            output.print_text(remark)
     return UNPRICED if fail_on and found.total.unpriced_calls else 0

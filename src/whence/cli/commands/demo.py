@@ -19,7 +19,7 @@ import click
 from whence import _clock, config
 from whence.cli import figures, filtering, output
 from whence.cli.commands.runs import SHORT_ID
-from whence.cli.common import choices, command, home_option, home_path, open_reader
+from whence.cli.common import choices, command, home_option, home_path, open_reader, refuse
 from whence.errors import StoreError
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def demo(questions: int | None, ask: str | None, processes: int) -> None:
     retries. What it recorded is then asked: which runs, why this report, what fails most, what to
     look at next. It takes a few seconds.
     """
+    if ask is not None and not ask.strip():
+        refuse("--ask needs a question, and this one has no words")
     began_ns = _clock.wall_ns()
     _run_pipeline(questions, ask, processes)
     with open_reader() as reader:
@@ -123,7 +125,9 @@ def _run_pipeline(questions: int | None, ask: str | None, processes: int) -> Non
         "--processes",
         str(processes),
     ]
-    arguments += ["--ask", ask] if ask else ["--questions", str(questions)] if questions else []
+    arguments += (
+        ["--ask", ask] if ask is not None else ["--questions", str(questions)] if questions else []
+    )
     source = str(Path(config.__file__).resolve().parents[1])
     paths = [str(find_examples()), source, os.environ.get("PYTHONPATH", "")]
     environment = {
@@ -204,8 +208,8 @@ def _show(answers: Answers) -> None:
             output.Column("confidence", right=True),
             output.Column("decision", whole=True),
             output.Column("chosen"),
-            output.Column("why"),
-            output.Column("question"),
+            output.Column("why", leaves=1),
+            output.Column("question", leaves=2),
         ],
         [
             [d.confidence, d.name, output.text.printable(d.what, 40), d.why, questions.get(d.run)]
@@ -222,11 +226,11 @@ def _show_runs(runs: list[RunRow]) -> None:
         [
             output.Column("run", whole=True),
             output.Column("question"),
-            output.Column("intent"),
+            output.Column("intent", leaves=1),
             output.Column("gate", state=True),
-            output.Column("rounds", right=True),
-            output.Column("decisions", right=True),
-            output.Column("took", right=True),
+            output.Column("rounds", right=True, leaves=2),
+            output.Column("decisions", right=True, leaves=3),
+            output.Column("took", right=True, leaves=2),
         ],
         [
             [

@@ -111,8 +111,8 @@ def sessions(ids: tuple[str, ...], folder: str, written: str) -> None:
 def duckdb(file: str, *, written: str, folders: tuple[str, ...]) -> None:
     """Bring runs into the session tables of a DuckDB database.
 
-    The six tables and indexes are made where they are missing; other tables stay as they are. What
-    is there already is not written again.
+    The six tables and indexes are made where they are missing, and so are the file and its folder;
+    other tables stay as they are. What is there already is not written again.
     """
     from whence.exports import duckdb as form  # noqa: PLC0415 - help does not need it
     from whence.exports import sessiontables  # noqa: PLC0415
@@ -124,12 +124,14 @@ def duckdb(file: str, *, written: str, folders: tuple[str, ...]) -> None:
 
         read = (one for path in folders for one in session_folders.iter_sessions(Path(path)))
         with sessiontables.of_sessions(read) as source:
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
             filled = form.fill(source, file)
     else:
         with open_reader() as reader, sessiontables.of_home(reader.store) as source:
             chosen = None
             if written:
                 chosen = _chosen(reader, written)
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
             filled = form.fill(source, file, chosen)
     if choices().json:
         output.print_json(filled)
@@ -173,7 +175,7 @@ def traces(ids: tuple[str, ...], folder: str, written: str) -> None:
 
 
 @command("otlp")
-@click.argument("written", default="", metavar="[FILTER]")
+@filtering.argument_or_option
 @click.option(
     "--into",
     "file",
@@ -200,6 +202,7 @@ def traces(ids: tuple[str, ...], folder: str, written: str) -> None:
 def otlp(
     written: str,
     *,
+    by_option: str,
     file: str | None,
     url: str | None,
     convention: Any,
@@ -222,7 +225,7 @@ def otlp(
         refuse("--header goes with --to")
     options = Options(convention, content=not no_content)
     with open_reader() as reader, output.progress("exporting", unit="runs") as advance:
-        chosen = _chosen(reader, written)
+        chosen = _chosen(reader, filtering.given_once(written, by_option))
 
         def done(count: int) -> None:
             advance(count, len(chosen))

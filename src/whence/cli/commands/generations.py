@@ -11,6 +11,7 @@ import click
 
 from whence.cli import figures, output
 from whence.cli.commands import generationdata
+from whence.cli.commands.annotate import REVIEW_STATUSES
 from whence.cli.common import choices, command, open_reader, with_shared_options
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from whence.dialects.generations.stored import StoredTrace
     from whence.query.reader import Reader
 
-_STATUSES = ("approved", "pending_review", "rejected")
 _NOT_IN_TABLE = frozenset({"reasoning_content", "prompt_text"})
 
 
@@ -123,7 +123,7 @@ def trace_stats(window: str) -> None:
 @command("find-issues")
 @click.option(
     "--quality-status",
-    type=click.Choice(_STATUSES),
+    type=click.Choice(REVIEW_STATUSES),
     default="pending_review",
     show_default=True,
     help="Where their review stands.",
@@ -154,11 +154,11 @@ def find_issues(quality_status: str, kind: str | None, limit: int, fail_on: str 
         since, moments = figures.times([issue.state.since_ns for issue in found])
         columns = [
             output.Column("id", whole=True),
-            output.Column("kind"),
-            output.Column(f"since {since}"),
+            output.Column("kind", leaves=4),
+            output.Column(f"since {since}", whole=True, leaves=2),
             output.Column("issues"),
-            output.Column("title"),
-            output.Column("model"),
+            output.Column("title", leaves=1),
+            output.Column("model", leaves=3),
         ]
         rows = [
             [

@@ -39,7 +39,10 @@ def init(database: str | None, folder: str | None) -> None:
     new_home = not home.is_dir()
     home.mkdir(parents=True, exist_ok=True)
     files = sessionfolders.prepare(Path(folder)) if folder is not None else []
-    added = duckdb.add_tables(database) if database is not None else None
+    added = None
+    if database is not None:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        added = duckdb.add_tables(database)
     if choices().json:
         output.print_json(
             {

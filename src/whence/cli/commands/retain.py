@@ -102,13 +102,15 @@ def _tell(report: RetainReport) -> None:
     if report.days or report.blobs:
         output.print_lines([_sentence(report, "would remove" if report.dry_run else "removed")])
         columns = [
-            output.Column("day (UTC)"),
+            output.Column("day (UTC)", whole=True),
             output.Column("segments", right=True),
             output.Column("size", right=True),
         ]
         output.print_table(
             columns, [[d.day, len(d.segments), figures.size(d.size_bytes)] for d in report.days]
         )
+    elif report.kept:
+        output.print_lines([f"nothing goes: what is older than {report.cutoff} has to stay"])
     else:
         output.print_lines([f"nothing is older than {report.cutoff}, the first day that is kept"])
     for day in report.kept:

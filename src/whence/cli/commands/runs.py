@@ -23,7 +23,7 @@ _STATUSES = ("running", "complete", "failed", "incomplete", "cancelled")
 
 
 @command("runs")
-@click.argument("written", required=False, default="", metavar="[FILTER]")
+@filtering.argument_or_option
 @click.option("--project", metavar="NAME", help="Runs of this project.")
 @click.option(
     "--status", metavar="WORD", help="running, complete, failed, incomplete or cancelled."
@@ -41,6 +41,7 @@ _STATUSES = ("running", "complete", "failed", "incomplete", "cancelled")
 def runs(
     written: str,
     *,
+    by_option: str,
     project: str | None,
     status: str | None,
     limit: int,
@@ -59,7 +60,7 @@ def runs(
     parts = [
         f"{name} = {filtering.quote(value)}" for name, value in said.items() if value is not None
     ]
-    whole = filtering.combined("runs", written, parts)
+    whole = filtering.combined("runs", filtering.given_once(written, by_option), parts)
     with open_reader() as reader:
         page = reader.runs(whole, order=order, limit=limit, after=after)
     if choices().json:
@@ -80,29 +81,38 @@ def print_runs(rows: list[RunRow]) -> None:
     short = output.is_terminal()
     table: list[tuple[output.Column, list[Any]]] = [
         (output.Column("id", whole=True), [row.id[:SHORT_ID] if short else row.id for row in rows]),
-        (output.Column("name", cut=True), [row.name for row in rows]),
-        (output.Column("project", cut=True), [row.project for row in rows]),
-        (output.Column("external id", cut=True), [row.external_id for row in rows]),
+        (output.Column("name", cut=True, leaves=2), [row.name for row in rows]),
+        (output.Column("project", cut=True, leaves=8), [row.project for row in rows]),
+        (output.Column("external id", cut=True, leaves=7), [row.external_id for row in rows]),
         (output.Column("status", state=True), [row.status for row in rows]),
-        (output.Column(f"started ({zone})" if zone else "started", whole=True), list(started)),
         (
-            output.Column("took", right=True),
+            output.Column(f"started ({zone})" if zone else "started", whole=True, leaves=1),
+            list(started),
+        ),
+        (
+            output.Column("took", right=True, leaves=5),
             [_or_none(row.duration_ms, output.text.duration) for row in rows],
         ),
-        (output.Column("decisions", right=True), [row.decisions or None for row in rows]),
-        (output.Column("calls", right=True), [row.generations or None for row in rows]),
         (
-            output.Column("tokens", right=True),
+            output.Column("decisions", right=True, leaves=9),
+            [row.decisions or None for row in rows],
+        ),
+        (output.Column("calls", right=True, leaves=9), [row.generations or None for row in rows]),
+        (
+            output.Column("tokens", right=True, leaves=9),
             [_or_none(_total(row), figures.tokens) for row in rows],
         ),
         (
-            output.Column("cost", right=True),
+            output.Column("cost", right=True, leaves=4),
             [_or_none(row.cost_usd, output.text.money) for row in rows],
         ),
-        (output.Column("unpriced", right=True), [_unpriced(row) for row in rows]),
-        (output.Column("errors", right=True), [row.errors or None for row in rows]),
-        (output.Column("lost", right=True), [row.lost or None for row in rows]),
-        (output.Column("review", state=True), ["flagged" if row.flagged else None for row in rows]),
+        (output.Column("unpriced", right=True, leaves=3), [_unpriced(row) for row in rows]),
+        (output.Column("errors", right=True, leaves=3), [row.errors or None for row in rows]),
+        (output.Column("lost", right=True, leaves=3), [row.lost or None for row in rows]),
+        (
+            output.Column("review", state=True, leaves=6),
+            ["flagged" if row.flagged else None for row in rows],
+        ),
     ]
     shown = [
         (column, cells) for column, cells in table if any(cell not in {None, ""} for cell in cells)
@@ -111,6 +121,9 @@ def print_runs(rows: list[RunRow]) -> None:
         output.print_table(
             [column for column, _ in shown], list(zip(*(cells for _, cells in shown), strict=True))
         )
+    if any(row.unpriced_calls for row in rows):
+        typed = f"whence costs{home_option()}"
+        output.note(f"unpriced calls: `{typed}` computes what they cost, or says why it cannot")
 
 
 def _or_none(value: float | None, form: Any) -> str | None:
@@ -118,8 +131,8 @@ def _or_none(value: float | None, form: Any) -> str | None:
 
 
 def _unpriced(row: RunRow) -> str | None:
-    """Return how many calls are not in a cost that is shown."""
-    if row.cost_usd is None or not row.unpriced_calls:
+    """Return how many calls are not in the cost, which is all of them where there is none."""
+    if not row.unpriced_calls:
         return None
     return f"{row.unpriced_calls:,} of {row.generations:,}"
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from whence.cli import figures, output
+from whence.cli import figures, filtering, output
+from whence.cli.commands.runs import SHORT_ID
 from whence.cli.common import choices, command, open_reader
 
+if TYPE_CHECKING:
+    from whence.query.reader import Reader
+
+_IDS_AT_ONCE = 200
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - DuckDB's times are UTC and say nothing of it
 
 
@@ -38,48 +43,74 @@ def sessions(agent_type: str | None, limit: int, folders: tuple[str, ...]) -> No
     from whence.dialects.agents.queries import SessionQueries  # noqa: PLC0415 - help does not need it
     from whence.dialects.agents.report import plain  # noqa: PLC0415
 
+    statuses: dict[str, str] | None = None
     if folders:
         with SessionQueries(folders=folders) as asked:
             rows = asked.recent_sessions(agent_type, limit)
     else:
         with open_reader() as reader, SessionQueries(reader) as asked:
             rows = asked.recent_sessions(agent_type, limit)
+            statuses = _statuses(reader, [r["session_id"] for r in rows if r["success"] is False])
     if choices().json:
         output.print_json({"items": plain(rows)})
         return
     if rows:
-        _print(rows)
+        _print(rows, statuses)
     else:
         output.note("no sessions")
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _statuses(reader: Reader, ids: list[str]) -> dict[str, str]:
+    """Return id to status of runs; asked for in parts, since a filter has a greatest length."""
+    found: dict[str, str] = {}
+    for begin in range(0, len(ids), _IDS_AT_ONCE):
+        these = filtering.one_of("id", ids[begin : begin + _IDS_AT_ONCE])
+        found |= {run.id: run.status for run in reader.runs(these, limit=None).items}
+    return found
+
+
+def _print(rows: list[dict[str, Any]], statuses: dict[str, str] | None) -> None:
+    """Print sessions as a table.
+
+    Args:
+        rows: The sessions.
+        statuses: Id to status of those that did not succeed; None if sessions are no runs.
+    """
     zone, started = figures.times([_unix_ns(row["start_time"]) for row in rows])
     columns = [
         output.Column("session", whole=True),
-        output.Column("agent", cut=True),
-        output.Column("query", cut=True),
-        output.Column(f"started ({zone})" if zone else "started", whole=True),
-        output.Column("took", right=True),
+        output.Column("agent", cut=True, leaves=4),
+        output.Column("query", cut=True, leaves=1),
+        output.Column(f"started ({zone})" if zone else "started", whole=True, leaves=2),
+        output.Column("took", right=True, leaves=5),
         output.Column("status", state=True),
-        output.Column("depth", right=True),
-        output.Column("error", cut=True),
+        output.Column("depth", right=True, leaves=6),
+        output.Column("error", cut=True, leaves=3),
     ]
-    words = {True: "complete", False: "failed", None: None}
+    short = statuses is not None and output.is_terminal()
     table: list[list[Any]] = [
         [
-            row["session_id"],
+            row["session_id"][:SHORT_ID] if short else row["session_id"],
             row["agent_type"],
             row["query"],
             when,
             None if row["duration_ms"] is None else output.text.duration(row["duration_ms"]),
-            words[row["success"]],
+            _status(row, (statuses or {}).get(row["session_id"])),
             row["depth"],
             row["error_message"],
         ]
         for row, when in zip(rows, started, strict=True)
     ]
     output.print_table(columns, table)
+
+
+def _status(row: dict[str, Any], of_run: str | None) -> str | None:
+    """Return how a session went: `success` is false too for a run that was cancelled or cut off."""
+    if row["success"] is None:
+        return None
+    if row["success"]:
+        return "complete"
+    return of_run if of_run not in {None, "complete"} else "failed"
 
 
 def _unix_ns(moment: dt.datetime | None) -> int | None:

@@ -76,7 +76,9 @@ def sql(query: str, *, as_csv: bool, max_rows: int, timeout_s: float, memory_mb:
         _print_csv(result)
     else:
         columns = [
-            output.Column(output.text.printable(name), right=_is_number(kind))
+            output.Column(
+                output.text.printable(name), right=_is_number(kind), whole=_is_whole(kind)
+            )
             for name, kind in zip(result.unique_columns(), result.types, strict=True)
         ]
         output.print_table(columns, [[_shown(cell) for cell in row] for row in result.rows])
@@ -93,6 +95,11 @@ def _is_number(kind: str) -> bool:
         or kind.endswith("INT")
         or kind in {"INTEGER", "UINTEGER"}
     )
+
+
+def _is_whole(kind: str) -> bool:
+    """Return whether values of a type are never broken into lines: times, truths and ids."""
+    return kind.startswith(("TIMESTAMP", "DATE", "TIME", "INTERVAL", "BOOLEAN", "UUID"))
 
 
 def _shown(cell: Any) -> Any:

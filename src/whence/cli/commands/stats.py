@@ -51,4 +51,18 @@ def stats(by: tuple[str, ...], window: str, table: str, written: str) -> None:
     if choices().json:
         output.print_json(found.to_dict())
     else:
-        output.print_text(found.to_text())
+        head, body = found.shown()
+        groups = len(found.by)
+        columns = [
+            output.Column(title)
+            if place < groups
+            else output.Column(title, right=True, leaves=_leaves(title, place - groups))
+            for place, title in enumerate(head)
+        ]
+        output.print_table(columns, body)
+        output.print_text(found.note())
+
+
+def _leaves(title: str, number: int) -> int:
+    """Return when a figure leaves: the rightmost first, but a cost before what is not in it."""
+    return max(0, number - 2) if title == "unpriced_calls" else number

@@ -75,7 +75,7 @@ def _matching(reader: Reader, table: str, written: str, ids: Iterable[str]) -> s
 
 
 @command("tail")
-@click.argument("written", required=False, default="", metavar="[FILTER]")
+@filtering.argument_or_option
 @click.option("--run", "run_id", metavar="ID", help="Records of this run.")
 @click.option(
     "--kind", metavar="KIND", help="Records of this kind or table: decision, scores, runs."
@@ -91,7 +91,15 @@ def _matching(reader: Reader, table: str, written: str, ids: Iterable[str]) -> s
 @click.option(
     "--follow/--no-follow", default=True, show_default=True, help="Go on as records are written."
 )
-def tail(written: str, run_id: str | None, kind: str | None, last: int, *, follow: bool) -> int:
+def tail(
+    written: str,
+    *,
+    by_option: str,
+    run_id: str | None,
+    kind: str | None,
+    last: int,
+    follow: bool,
+) -> int:
     """Show the newest records, and go on as they are written.
 
     Ctrl-C ends it.
@@ -103,6 +111,7 @@ def tail(written: str, run_id: str | None, kind: str | None, last: int, *, follo
     from whence.cli.follow import Follower, last_records  # noqa: PLC0415 - help does not need it
     from whence.query.find import find_run  # noqa: PLC0415
 
+    written = filtering.given_once(written, by_option)
     home = existing_home()
     table, kinds = _of_kind(kind)
     filtering.combined(table or "runs", written)
