@@ -10,6 +10,7 @@ from otlpdata import START_NS, chat, hex_id, imported, request, span, write_line
 
 import whence
 from whence.ingest.importer import import_paths
+from whence.record.values import restore
 
 
 def rows(home, table="spans"):
@@ -188,6 +189,50 @@ def test_a_line_that_is_no_request_is_left_out_and_the_others_come_in(home, tmp_
 
     assert report.spans == 2
     assert [skipped.where.rpartition(":")[2] for skipped in report.skipped] == ["2", "4"]
+
+
+@pytest.mark.parametrize("first", ["garbage", '{"resourceSpans": [', '{"x": 1}', "5"])
+@pytest.mark.parametrize("format_name", [None, "otlp"])
+def test_a_bad_first_line_costs_only_itself(first, format_name, home, tmp_path):
+    """It is named as any other line is, and the file is recognized by one of its next lines."""
+    path = write_lines(tmp_path / "in.jsonl", request(span("a", None)), request(span("b", None)))
+    good = path.read_text().splitlines()
+    path.write_text("\n".join([first, good[0], '{"x": 1}', good[1]]))
+
+    report = import_paths(home, [path], format_name=format_name)
+
+    assert report.spans == 2
+    assert [skipped.where.rpartition(":")[2] for skipped in report.skipped] == ["1", "3"]
+
+
+@pytest.mark.parametrize("content", ["no request\n" * 2_000, '{"x": 1}', '{\n "resourceSpans": [\n'])
+def test_a_file_without_any_request_is_named_once(content, home, tmp_path):
+    """Not each of its lines."""
+    path = tmp_path / "in.json"
+    path.write_text(content)
+
+    report = import_paths(home, [path], format_name="otlp")
+
+    assert (report.spans, [skipped.where for skipped in report.skipped]) == (0, [str(path)])
+
+
+@pytest.mark.parametrize("key", ["resourceSpans", "resource_spans"])
+def test_a_text_that_was_cut_in_a_character_is_kept(key, home, tmp_path):
+    """Half surrogates and bytes that are no UTF-8 come back, and cost nothing around them."""
+    given = request(span("a", None, {"cut \ud83d": ["cut \ud83d"], "bytes": "XX"}))
+    text = json.dumps(given).replace("resourceSpans", key).replace('"a"', r'"a\ud83d"')
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(text.encode().replace(b"XX", b"\xff"))
+
+    report = import_paths(home, [path])
+
+    assert (report.spans, report.skipped) == (1, [])
+    with whence.open(home) as store:
+        (row,) = store.spans().items
+    assert row.name == r"a\ud83d"
+    attributes = restore(row.attributes)
+    assert attributes["cut \ud83d"] == ["cut \ud83d"]
+    assert attributes["bytes"] == "\udcff"
 
 
 def test_one_request_over_many_lines_is_read(home, tmp_path):

@@ -110,6 +110,13 @@ def test_both_encodings_packed_or_not_are_taken(server, home):
     assert (count(home), count(home, "events")) == (4, 1)
 
 
+def test_a_text_that_was_cut_in_a_character_costs_no_request(server, home):
+    """Its spans and those beside it are taken; exporters drop what is answered with 400."""
+    status, _, body = server.send(request(span("a", None, {"cut": "\ud83d"}), span("b", None)))
+
+    assert (status, count(home)) == (200, 2), body
+
+
 def test_a_partial_success_says_how_many_were_left_out(server, home):
     """In the encoding of the request, and the good spans are there."""
     bad = span("bad", None) | {"spanId": "00"}

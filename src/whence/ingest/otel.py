@@ -136,3 +136,5 @@ class Request(msgspec.Struct):
     """Why the last of them was rejected."""
     has_metrics: bool = False
     """Whether it holds metrics, which are not imported."""
+    is_other: bool = False
+    """Whether it says something, and nothing that a request says."""

@@ -3,7 +3,8 @@
 Comes in: the bytes of a request, or one line of a file of them. Goes out: a `Request`, as from
 protobuf. Source: OTLP 1.9, "JSON Protobuf Encoding": ids are hex (base64 is taken as well, which
 some exporters write), integers may be texts, enums may be names, null stands for what is not
-stated, keys may be snake_case, and unknown ones are passed over.
+stated, keys may be snake_case, and unknown ones are passed over. Half surrogates and bytes that are
+no UTF-8 are taken as by `json_files`: one cut emoji must not cost the request it is in.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from whence.errors import IngestError
-from whence.ingest import keys
+from whence.ingest import json_files, keys
 from whence.ingest.otel import Happening, LogIn, Origin, Request, SpanIn, Tie
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ class _Body(_Camel):
     resource_metrics: list[Any] | None = None
 
 
+_NOTHING = _Body()
 _decoder = msgspec.json.Decoder(_Body)
 
 
@@ -162,17 +164,31 @@ def of_json(content: bytes) -> Request:
     """
     try:
         if _SNAKE.search(content):
-            body = msgspec.convert(_camel(msgspec.json.decode(content)), _Body, strict=True)
+            body = _converted(_camel(json_files.decoded(content)))
         else:
-            body = _decoder.decode(content)
+            body = _decoded(content)
     except RecursionError as error:
         raise IngestError("the body is nested too deep") from error
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, IngestError) as error:
         raise IngestError(f"the body is not an OTLP message in JSON: {error}") from error
     request = Request(has_metrics=bool(body.resource_metrics))
+    request.is_other = body == _NOTHING and content.strip() != b"{}"
     request.spans = _iter_spans(body, request)
     request.logs = _iter_logs(body)
     return request
+
+
+def _decoded(content: bytes) -> _Body:
+    try:
+        return _decoder.decode(content)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeError):
+        return _converted(json_files.decoded(content))
+
+
+def _converted(value: Any) -> _Body:
+    return msgspec.convert(value, _Body, strict=True)
 
 
 def _camel(value: Any) -> Any:
