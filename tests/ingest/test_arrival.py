@@ -205,7 +205,9 @@ def test_a_bad_first_line_costs_only_itself(first, format_name, home, tmp_path):
     assert [skipped.where.rpartition(":")[2] for skipped in report.skipped] == ["1", "3"]
 
 
-@pytest.mark.parametrize("content", ["no request\n" * 2_000, '{"x": 1}', '{\n "resourceSpans": [\n'])
+@pytest.mark.parametrize(
+    "content", ["no request\n" * 2_000, '{"x": 1}', '{\n "resourceSpans": [\n']
+)
 def test_a_file_without_any_request_is_named_once(content, home, tmp_path):
     """Not each of its lines."""
     path = tmp_path / "in.json"

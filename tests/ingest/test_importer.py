@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from otlpdata import chat, hex_id, imported, log_request, request, span, write_lines
+from sessionfolders import write_by_hand
 
 from whence.errors import ConfigError, IngestError
 from whence.ingest import otlp_wire, registry
@@ -51,6 +52,25 @@ def test_a_folder_is_walked_and_what_is_unknown_is_named(home, tmp_path):
         "readme.txt",
         "pipe",
     }
+
+
+def test_what_lies_beside_sessions_is_read_too(home, tmp_path):
+    """A folder of a known format holds its own files, and others that are looked at one by one."""
+    folder, told = tmp_path / "in", []
+    session = write_by_hand(folder)
+    write_by_hand(folder / "more")
+    write_lines(folder / "x.jsonl", request(span("a", None)))
+    write_lines(folder / "sessions" / "y.jsonl", request(span("b", None)))
+    write_lines(session / "deep.jsonl", request(span("c", None)))
+    (session / "notes.txt").write_text("hello")
+    (folder / "README.md").write_text("what this folder is")
+
+    report = import_paths(home, [folder], progress=lambda done, total: told.append((done, total)))
+
+    assert (report.format, report.spans, report.runs) == ("otlp, sessions", 3, 2)
+    assert [skipped.where for skipped in report.skipped] == [str(session / "notes.txt")]
+    assert told[-1][0] == told[-1][1]
+    assert import_paths(home, [folder]).new == 0
 
 
 def test_a_packed_file_is_unpacked(home, tmp_path):
@@ -151,6 +171,7 @@ def test_every_format_is_found_by_its_name():
         assert registry.get_format(known.name) is known
         assert callable(known.reader.detect)
         assert callable(known.reader.read)
+        assert not known.is_folder or callable(known.reader.files_of)
 
 
 def test_no_format_recognizes_what_is_none(tmp_path):

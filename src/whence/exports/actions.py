@@ -253,14 +253,19 @@ def _tool_call(row: r.ToolCallRow, names: ToolNames) -> Action:
 
 
 def _generation(row: r.GenerationRow, _names: ToolNames) -> Action:
+    used = None if row.usage is None else msgspec.to_builtins(row.usage)
     details: dict[str, Any] = {
+        "call_type": "model",
         "operation": row.operation,
         "provider": row.provider,
         "model": row.response_model or row.model,
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
+        "usage": _preview(used),
         "cost_usd": row.cost_usd,
+        "cost_source": row.cost_source,
         "finish_reason": row.finish_reason,
+        "duration_ms": row.duration_ms,
         "stage": row.stage,
     }
     return Action(

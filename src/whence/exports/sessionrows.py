@@ -74,7 +74,7 @@ def _time(unix_ns: int | None) -> str | None:
 
 def _session(session: FolderSession, session_id: str) -> dict[str, Any]:
     context, environment = session.user_context, session.environment
-    took = session.declared.duration_ms
+    took = session.duration_ms
     if session.started_ns is not None and session.ended_ns is not None and took is None:
         took = (session.ended_ns - session.started_ns) / 1e6
     query = session.query

@@ -10,6 +10,12 @@ To add a format, write one module with two functions and put one line into `when
         Yields records (`whence.record`) in any order, and a `Skipped` for everything that was left
         out, with the reason. Raises `IngestError` where the source as a whole cannot be read.
 
+A format of folders has a third one, since a folder may hold more than what the format knows:
+
+    def files_of(source: Source) -> Iterator[Path]
+        Yields the files in the folder that are the format's own, read or not. The others are
+        looked at one by one.
+
 The rules that make an import honest and repeatable:
 
 1. Ids and times come from the source, never from the clock or from chance. Where the source has

@@ -2,7 +2,8 @@
 
 Comes in: what capture wrote into the log of a home, whichever process wrote it, and spans. Goes
 out: for a span that states a model call which is there, run and span of that call; and for a run,
-what tells the records that are there, since its own export may come back. Calls are told by the
+what tells the records that are there, since its own export may come back. Other files that whence
+made of a run name it and say when it began, and are there with it as a whole. Calls are told by the
 answer's id, or by the span that was current when the request was sent, which capture notes; a span
 around such a call, with nothing between them that makes calls of its own, states it again. The
 rules are those of docs/explanation/usage.md. Only the log of the days around a span is read, each
@@ -20,15 +21,19 @@ import msgspec
 from whence import _clock
 from whence.errors import RecordError
 from whence.ingest import keys, reading, segments, semconv
+from whence.ingest.base import Skipped
 from whence.ingest.shape import PASSABLE
 from whence.log import reader, segment
 from whence.record import codec
+from whence.record.run import RunStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from whence.ingest.base import Known
     from whence.ingest.otel import SpanIn
     from whence.log.home import Home
+    from whence.record.base import Record
     from whence.record.codec import AnyRecord
     from whence.record.generation import Generation
 
@@ -42,6 +47,9 @@ MAX_KEYED_RUNS = 100
 _IS_CALL, _HAS_IDS = b'"generation"', b'"otel_span_id"'
 _RUN = b'"run":"'
 _RUN_CHARS = 32
+_IS_START = b'"run_started"'
+_SAME_START_NS = 1_000_000_000
+"""How far apart a file's and the log's word for when a run began may be."""
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -58,6 +66,18 @@ class _Line(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
+
+
+class _Start(msgspec.Struct, gc=False):
+    """As much of the start of a run as tells it."""
+
+    kind: str
+    ts: str
+    run: str
+    external_id: str | None = None
+
+
+_decode_start = msgspec.json.Decoder(_Start).decode
 
 
 class _Call(tuple[str, str, int, int]):
@@ -143,6 +163,23 @@ class CallsOfHome(Calls):
         self._runs: dict[bytes, dict[segment.SegmentName, tuple[int, int]]] = {}
         """Run to the stretch of each segment in which something of it stands."""
         self._keys: OrderedDict[str, tuple[object, frozenset[str]]] = OrderedDict()
+        self._begun_ns: OrderedDict[str, int] = OrderedDict()
+        """Id, or external id, of a run to when it began."""
+
+    def has_run(self, names: Iterable[str | None], begun_ns: int) -> bool:
+        """Whether capture recorded a run in the home that has one of these names.
+
+        Args:
+            names: What its id or its external id may be.
+            begun_ns: When it began, Unix time: an external id alone may be another's.
+
+        Returns:
+            True if it is in what was recorded on the days around.
+        """
+        with contextlib.suppress(OSError):
+            self.catch_up(begun_ns, begun_ns)
+        began = [self._begun_ns[name] for name in names if name in self._begun_ns]
+        return any(abs(one_ns - begun_ns) <= _SAME_START_NS for one_ns in began)
 
     def keys_of(self, run: str) -> frozenset[str]:
         """Return what tells the records of a run that were not imported, see `keys.key_of`.
@@ -229,6 +266,8 @@ class CallsOfHome(Calls):
                 self._offsets[name] = line.offset + len(line.content) + 1
                 if not is_import:
                     self._note_run(name, line.offset, line.content)
+                    if _IS_START in line.content:
+                        self._note_start(line.content)
                 if wanted in line.content:
                     self._take(line.content, by_answer=not is_import)
         except FileNotFoundError:  # retention took it
@@ -244,6 +283,15 @@ class CallsOfHome(Calls):
         if len(self._runs) > MAX_RUNS:
             del self._runs[next(iter(self._runs))]
 
+    def _note_start(self, content: bytes) -> None:
+        try:
+            start = _decode_start(content)
+            if start.kind == RunStarted.__struct_config__.tag:
+                for name in filter(None, (start.run, start.external_id)):
+                    _remember(self._begun_ns, name, _clock.parse_ns(start.ts), MAX_RUNS)
+        except (msgspec.MsgspecError, ValueError, RecursionError):  # whence doctor tells of it
+            return
+
     def _take(self, content: bytes, *, by_answer: bool) -> None:
         try:
             record = _decode(content)
@@ -253,7 +301,15 @@ class CallsOfHome(Calls):
             return
 
 
-def _remember(known: OrderedDict[Any, _Call], key: Any, call: _Call) -> None:
-    known[key] = call
-    if len(known) > MAX_CALLS:
+def already_there(records: Iterable[Record | Skipped], known: Known) -> Iterator[Record | Skipped]:
+    """Yield records of a run that was recorded in the home, so that none of them is written."""
+    for record in records:
+        if not isinstance(record, Skipped):
+            known.run(record.run).keys.add(keys.key_of(record))
+        yield record
+
+
+def _remember(known: OrderedDict[Any, Any], key: Any, value: Any, most: int = MAX_CALLS) -> None:
+    known[key] = value
+    if len(known) > most:
         known.popitem(last=False)

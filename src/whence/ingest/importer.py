@@ -2,8 +2,8 @@
 
 Comes in: paths. Goes out: records in the log, and a `Report`. Folders are walked in order of names,
 the files in one before its folders; a file of no known format is named in the report and left
-alone. A source that cannot be read to its end keeps what was read of it, with the reason in the
-report.
+alone. A folder of a known format is read as a whole, and what else is in it as in any other. A
+source that cannot be read to its end keeps what was read of it, with the reason in the report.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def import_paths(
     forced = registry.get_format(format_name) if format_name is not None else None
     tally = Tally()
     sources = list(_iter_sources([Path(p) for p in paths], forced, tally))
-    sizes = [_size_of(source) for source, _ in sources]
+    sizes = [_size_of(source, known) for source, known in sources]
     done = 0
     with Sink(Home(Path(home)), durable=durable) as sink:
         for (source, known), size in zip(sources, sizes, strict=True):
@@ -132,18 +132,37 @@ def _iter_at(
             yield source, forced
             return
         found = registry.find_format(source) if forced is None else None
+        own = found.files_of(source) if found is not None else frozenset[Path]()
     except (OSError, IngestError) as error:
         tally.skip(Skipped(str(path), f"cannot be read: {error}"))
         return
     if found is not None:
         yield Source(path), found  # without the beginning of the file that was looked at
+        if is_folder:
+            yield from _iter_beside(path, own, tally)
     elif is_folder:
-        # A session's own file says more than those in the folder of its name.
-        for child in sorted(path.iterdir(), key=lambda one: (one.is_dir(), one)):
-            if _is_walked(child):
-                yield from _iter_at(child, forced, tally, named=False)
+        for child in _children(path):
+            yield from _iter_at(child, forced, tally, named=False)
     else:
         tally.skip(Skipped(str(path), "it has no format that is known; see `whence import --help`"))
+
+
+def _iter_beside(
+    folder: Path, own: frozenset[Path], tally: Tally
+) -> Iterator[tuple[Source, Format]]:
+    """Yield the sources in a folder of a known format that are not its own files."""
+    around = {parent for path in own for parent in path.parents}
+    for child in _children(folder):
+        if child in around:  # it is read already, and would be recognized once more
+            yield from _iter_beside(child, own, tally)
+        elif child not in own:
+            yield from _iter_at(child, None, tally, named=False)
+
+
+def _children(folder: Path) -> list[Path]:
+    """Return what is walked in a folder: a session's file before the folder of its name."""
+    children = sorted(folder.iterdir(), key=lambda one: (one.is_dir(), one))
+    return [child for child in children if _is_walked(child)]
 
 
 def _is_walked(path: Path) -> bool:
@@ -153,7 +172,6 @@ def _is_walked(path: Path) -> bool:
     return not (path.is_dir() and (path / "log").is_dir() and (path / "hot").is_dir())
 
 
-def _size_of(source: Source) -> int:
-    if source.is_folder:
-        return sum(f.stat().st_size for f in source.path.rglob("*") if f.is_file())
-    return source.path.stat().st_size
+def _size_of(source: Source, known: Format) -> int:
+    files = known.files_of(source)
+    return sum(path.stat().st_size for path in files if path.is_file())

@@ -32,6 +32,7 @@ from whence.record.score import Output, Score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from whence.ingest.base import Known, Source
     from whence.record.base import Record
@@ -87,6 +88,11 @@ def detect(source: Source) -> bool:
     return "instruction" in begins.keys and (
         "history" in begins.keys or not _OF_LINE.isdisjoint(begins.keys)
     )
+
+
+def files_of(source: Source) -> Iterator[Path]:
+    """Yield the files of events in a folder."""
+    yield from openhands_events.files_in(source.path)
 
 
 def read(source: Source, known: Known) -> Iterator[Record | Skipped]:

@@ -15,6 +15,7 @@ from whence.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from whence.ingest.base import Known, Skipped, Source
     from whence.record.base import Record
@@ -29,6 +30,14 @@ class Reader(Protocol):
 
     def read(self, source: Source, known: Known) -> Iterator[Record | Skipped]:
         """Yield the records of a source, and what was left out."""
+        ...
+
+
+class FolderReader(Reader, Protocol):
+    """What the module of a format of folders has."""
+
+    def files_of(self, source: Source) -> Iterator[Path]:
+        """Yield the files in a folder that are the format's own."""
         ...
 
 
@@ -48,6 +57,12 @@ class Format(msgspec.Struct, frozen=True):
     def reader(self) -> Reader:
         """The module, imported."""
         return cast("Reader", importlib.import_module(self.module))
+
+    def files_of(self, source: Source) -> frozenset[Path]:
+        """Return the files of a source that are the format's own: of a file, itself."""
+        if not source.is_folder:
+            return frozenset({source.path})
+        return frozenset(cast("FolderReader", self.reader).files_of(source))
 
 
 FORMATS: tuple[Format, ...] = (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from whence import _clock
 from whence.errors import IngestError
-from whence.ingest import keys, usage
+from whence.ingest import captured, keys, usage
 from whence.ingest import research_parts as parts
 from whence.ingest.base import Known, Skipped
 from whence.record.decision import Decision, Option
@@ -56,8 +56,10 @@ def detect(source: Source) -> bool:
     return head.startswith(b"{") and all(mark in head for mark in _MARKS)
 
 
-def read(source: Source, known: Known) -> Iterator[Record | Skipped]:  # noqa: ARG001 - every format has this form
+def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
     """Yield the records of a trace, and what was left out.
+
+    A trace of a run that was recorded in this home is there already.
 
     Raises:
         IngestError: The file is damaged or no trace.
@@ -70,7 +72,12 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:  # noqa: A
     trace_id = _mapping(document).get("trace_id")
     if not isinstance(trace_id, str) or not trace_id:
         raise IngestError(f"{source.name} is no research trace: it has no trace_id")
-    yield from _Reading(source.name, cast("dict[str, Any]", document), trace_id).records()
+    reading = _Reading(source.name, cast("dict[str, Any]", document), trace_id)
+    begun_ns = reading.start_ns()
+    if begun_ns is not None and known.calls.has_run((trace_id,), begun_ns):
+        yield from captured.already_there(reading.records(), known)
+    else:
+        yield from reading.records()
 
 
 class _Reading:
@@ -86,7 +93,7 @@ class _Reading:
 
     def records(self) -> Iterator[Record | Skipped]:
         """Yield everything, in the order of the run."""
-        start_ns = self._start_ns()
+        start_ns = self.start_ns()
         if start_ns is None:
             yield Skipped(f"{self.name}:{self.trace_id}", "nothing in it says when it was")
             return
@@ -99,7 +106,7 @@ class _Reading:
         yield from self._children(end_ns)
         yield from self._run_ended(end_ns)
 
-    def _start_ns(self) -> int | None:
+    def start_ns(self) -> int | None:
         """Return when the run began: as stated, or the first time in it, or the one in its id."""
         stages = [_mapping(one) for one in _mapping(self.document.get("stages")).values()]
         decisions = [_mapping(one) for stage in stages for one in _list(stage.get("decisions"))]

@@ -58,6 +58,11 @@ _KEYS = frozenset(
 )
 
 
+_OF_TOOL_CALL = frozenset({"call_id", "tool_name", "tool_type"})
+_NAMELESS = "model"
+_OF_MODEL_CALL = frozenset({"provider", "operation", "input_tokens", "output_tokens"})
+
+
 def read(path: Path) -> tuple[list[parts.FolderAction], list[str]]:
     """Return the actions of a file and what of it could not be read.
 
@@ -185,12 +190,65 @@ def decisions(actions: Sequence[parts.FolderAction]) -> list[parts.FolderDecisio
     ]
 
 
+def is_model_call(action: parts.FolderAction) -> bool:
+    """Whether a line tells of a call of a model, in the words of whence's own export.
+
+    Returns:
+        True if it is marked so; or, as lines were before there was a mark, names a model and a
+        provider, an operation or tokens, which no call of a tool does.
+    """
+    said = action.details
+    if action.type != "query" or not said.keys().isdisjoint(_OF_TOOL_CALL):
+        return False
+    return said.get("call_type") == "model" or (
+        "model" in said and not said.keys().isdisjoint(_OF_MODEL_CALL)
+    )
+
+
+def model_calls(actions: Sequence[parts.FolderAction]) -> list[parts.FolderModelCall]:
+    """Return the calls of models that lines tell of."""
+    found: list[parts.FolderModelCall] = []
+    for action in filter(is_model_call, actions):
+        said = action.details
+        answered, provider = text(said.get("model")), text(said.get("provider"))
+        stands_in = action.tool in {"", provider, _NAMELESS}  # for a model that nobody named
+        asked = answered if answered is None or stands_in else action.tool
+        used = mapping(said.get("usage"))
+        counts = {name: said[name] for name in ("input_tokens", "output_tokens") if name in said}
+        found.append(
+            parts.FolderModelCall(
+                model=asked,
+                response_model=None if answered == asked else answered,
+                provider=provider,
+                operation=text(said.get("operation")),
+                id=action.event_id,
+                ts_ns=action.ts_ns,
+                duration_ms=_duration_ms(action),
+                usage=used or ({"stated": counts} if counts else {}),
+                cost_usd=number(said.get("cost_usd")),
+                cost_source=text(said.get("cost_source")),
+                finish_reason=text(said.get("finish_reason")),
+                status=action.status,
+                error=action.error,
+            )
+        )
+    return found
+
+
+def _duration_ms(action: parts.FolderAction) -> float | None:
+    """Return how long an action took; its details may say so beyond the whole milliseconds."""
+    exact = number(action.details.get("duration_ms"))
+    if exact is not None and action.duration_ms == round(exact):
+        return exact
+    return action.duration_ms
+
+
 def tool_calls(actions: Sequence[parts.FolderAction]) -> list[parts.FolderToolCall]:
     """Return the calls of tools that lines tell of: queries, and all that names its `call_id`."""
     found: list[parts.FolderToolCall] = []
     for action in actions:
         said = action.details
-        if action.type != "query" and "call_id" not in said:
+        if (action.type != "query" and "call_id" not in said) or is_model_call(action):
             continue
         hit = said.get("cache_hit")
         error = action.error or {}
@@ -203,7 +261,7 @@ def tool_calls(actions: Sequence[parts.FolderAction]) -> list[parts.FolderToolCa
                 ts_ns=action.ts_ns,
                 input=said.get("input", said.get("query", said.get("url"))),
                 output=said.get("output"),
-                duration_ms=action.duration_ms,
+                duration_ms=_duration_ms(action),
                 cache_hit=hit if isinstance(hit, bool) else None,
                 success={"success": True, "failure": False}.get(action.status),
                 error=text(error.get("message")),
@@ -222,7 +280,7 @@ def transformations(actions: Sequence[parts.FolderAction]) -> list[parts.FolderT
             method=text(action.details.get("method")),
             parameters=mapping(action.details.get("parameters")),
             ts_ns=action.ts_ns,
-            duration_ms=action.duration_ms,
+            duration_ms=_duration_ms(action),
         )
         for action in actions
         if action.type == "analyze"

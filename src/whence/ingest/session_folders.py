@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 MANIFEST, ACTIONS, SUMMARY = FILES = ("manifest.yaml", "actions.jsonl", "summary.md")
 INSIDE = Path(".claude") / "provenance"
 """Where a project has its provenance folder."""
+_COMMON = ("README.md", "action-types.yaml", "manifest-template.yaml", "metadata-schema.json")
+"""The files that describe a provenance folder, beside `sessions`."""
+_INDICES = "indices"
+"""The folder beside `sessions` that is made from them."""
 _MAX_BYTES = 256 << 20
 _MINUTE = re.compile(r"\d{4}(-\d\d){4}")
 Fields = dict[str, Any]
@@ -81,6 +85,29 @@ def iter_sessions(path: Path) -> Iterator[parts.FolderSession]:
         found = _load(file)
         if found:
             yield _of_json(file, found)
+
+
+def iter_files(path: Path) -> Iterator[Path]:
+    """Yield the files in a folder that `iter_sessions` reads, and those that describe them.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    if is_session(path):
+        yield from _files_of(path)
+        return
+    sessions = find_sessions(path)
+    for folder in _folders(sessions) if sessions is not None else ():
+        yield from _files_of(folder)
+    root = path if sessions is None else sessions.parent
+    yield from (file for file in _manifests(root) if _load(file))
+    yield from (file for name in _COMMON if (file := root / name).is_file())
+    yield from (file for file in (root / _INDICES).glob("*") if file.is_file())
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """Return the files of the session in a folder."""
+    return [path for name in FILES if (path := folder / name).is_file()]
 
 
 def _folders(path: Path) -> list[Path]:
@@ -178,7 +205,7 @@ def _sessions_of(folder: Path, manifests: _Manifests) -> list[parts.FolderSessio
         own = place == mine
         fields: Fields = dict(stated) if own else {"form": "actions"}
         taken = manifests.take(session_id or fields.get("database_session_id"))
-        fields["files"] = [str(folder / name) for name in FILES if (folder / name).is_file()]
+        fields["files"] = list(map(str, _files_of(folder)))
         if taken is not None:
             fields = _joined(fields, taken[1])
             fields["files"].append(str(taken[0]))
@@ -241,6 +268,7 @@ def _session(
         "query": session_manifest.text(started.get("query")),
         "decisions": session_actions.decisions(actions),
         "tool_calls": session_actions.tool_calls(actions),
+        "model_calls": session_actions.model_calls(actions),
         "transformations": session_actions.transformations(actions),
         "entity_links": session_actions.links(actions),
         "started_ns": min(times, default=None),
@@ -257,7 +285,7 @@ def _session(
             ),
             *fallbacks["decisions"],
         ]
-        for key in ("tool_calls", "transformations", "entity_links", "started_ns"):
+        for key in ("tool_calls", "model_calls", "transformations", "entity_links", "started_ns"):
             fields[key] = fields.get(key) or fallbacks[key]
     database_id = fields.get("database_session_id")
     fields["id"] = fields.get("id") or database_id or f"{folder.name}{suffix}"

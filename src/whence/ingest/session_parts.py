@@ -11,6 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
+_STEP_MS = 600
+"""A hundredth of a minute, in which the YAML of trackers states how long a session took."""
+_FLOAT_ERROR_MS = 1e-3
+
 
 class FolderAction(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `actions.jsonl`."""
@@ -117,6 +121,37 @@ class FolderToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong."""
     extra: dict[str, Any] = {}
     """What else was said."""
+
+
+class FolderModelCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of a model, as whence writes it."""
+
+    model: str | None = None
+    """The model that was asked."""
+    response_model: str | None = None
+    """The model that answered, where it is another."""
+    provider: str | None = None
+    """Who served it."""
+    operation: str | None = None
+    """What was asked of it: `chat`, `image`."""
+    id: str | None = None
+    """Id of the record it stands for."""
+    ts_ns: int | None = None
+    """When, Unix nanoseconds."""
+    duration_ms: float | None = None
+    """How long it took, in milliseconds."""
+    usage: dict[str, Any] = {}
+    """Tokens, in buckets and as stated."""
+    cost_usd: float | None = None
+    """What it cost; null where nobody said."""
+    cost_source: str | None = None
+    """`declared` or `computed`."""
+    finish_reason: str | None = None
+    """Why the model stopped."""
+    status: str = ""
+    """`success`, `failure`, `partial` or `skipped`."""
+    error: dict[str, Any] | None = None
+    """`message`, `code` and `stack`."""
 
 
 class FolderTransformation(msgspec.Struct, frozen=True, kw_only=True):
@@ -288,6 +323,8 @@ class FolderSession(msgspec.Struct, frozen=True, kw_only=True):
     """Every choice, from the most complete place each."""
     tool_calls: list[FolderToolCall] = []
     """Calls of tools: of the JSON manifest, which alone knows what failed; else of the lines."""
+    model_calls: list[FolderModelCall] = []
+    """Calls of models, of the lines that tell them apart from those of tools: whence's own."""
     transformations: list[FolderTransformation] = []
     """Changes of data, as `tool_calls`."""
     entity_links: list[FolderLink] = []
@@ -304,3 +341,26 @@ class FolderSession(msgspec.Struct, frozen=True, kw_only=True):
     """The files it was read from."""
     problems: list[str] = []
     """What could not be read, in a sentence each."""
+
+    @property
+    def run_id(self) -> str | None:
+        """The run of whence's that it was made of, where its manifest names one."""
+        found = self.metadata.get("run_id")
+        return found if isinstance(found, str) else None
+
+    @property
+    def duration_ms(self) -> float | None:
+        """How long it took, in milliseconds.
+
+        Where a manifest states whole hundredths of a minute, and its times agree with that, they
+        say it exactly. Anything else that is declared holds.
+        """
+        declared_ms = self.declared.duration_ms
+        if self.started_ns is None or self.ended_ns is None or self.ended_ns < self.started_ns:
+            return declared_ms
+        exact_ms = (self.ended_ns - self.started_ns) / 1e6
+        if declared_ms is None:
+            return exact_ms
+        is_rounded = abs(declared_ms - _STEP_MS * round(declared_ms / _STEP_MS)) < _FLOAT_ERROR_MS
+        is_agreed = abs(declared_ms - exact_ms) <= _STEP_MS / 2 + 1
+        return exact_ms if is_rounded and is_agreed else declared_ms

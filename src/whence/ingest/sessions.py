@@ -17,12 +17,21 @@ import msgspec
 
 from whence import _clock
 from whence.errors import IngestError, MissingExtraError
-from whence.ingest import keys, loose, session_folders, spans, stated
+from whence.ingest import (
+    captured,
+    keys,
+    loose,
+    session_actions,
+    session_folders,
+    spans,
+    stated,
+    usage,
+)
 from whence.ingest import session_parts as parts
 from whence.ingest.base import Skipped
 from whence.record.decision import Decision, Option
 from whence.record.event import Event
-from whence.record.generation import ToolCall, Transformation
+from whence.record.generation import Generation, ToolCall, Transformation, Usage
 from whence.record.link import Link
 from whence.record.run import RunEnded, RunStarted, Update
 from whence.record.score import Output
@@ -44,6 +53,7 @@ _JSON_MARKS = (b'"session_id"', b'"execution_trace"')
 _LIFECYCLE = "lifecycle"
 _OWN_RECORD = {
     "tool_call": "tool_calls",
+    "model_call": "model_calls",
     "decision": "decisions",
     "transformation": "transformations",
 }
@@ -56,6 +66,8 @@ _EVENT_OF_ACTION = {
     "read": "log",
 }
 """Type of an action to the type of the event that it most likely was."""
+_STATUS_OF_CALL = {"success": "ok", "failure": "error", "skipped": "cancelled"}
+_BUCKETS = ("input_uncached", "cache_read", "cache_write", "output_visible", "reasoning")
 _KEPT = (
     "session_type",
     "form",
@@ -112,8 +124,15 @@ def _is_session(path: Path) -> bool:
     return False
 
 
-def read(source: Source, known: Known) -> Iterator[Record | Skipped]:  # noqa: ARG001 - every format has this form
+def files_of(source: Source) -> Iterator[Path]:
+    """Yield the files of the sessions in a folder, and those that provenance folders have."""
+    yield from session_folders.iter_files(source.path)
+
+
+def read(source: Source, known: Known) -> Iterator[Record | Skipped]:
     """Yield the records of the sessions at a path, and what of their files could not be read.
+
+    What whence wrote of a run that was recorded in this home is there already.
 
     Raises:
         IngestError: There are none, or PyYAML is not installed.
@@ -123,7 +142,13 @@ def read(source: Source, known: Known) -> Iterator[Record | Skipped]:  # noqa: A
         for session in session_folders.iter_sessions(source.path):
             for problem in session.problems:
                 yield Skipped(session.where, problem)
-            yield from _Reading(session).records()
+            reading = _Reading(session)
+            if reading.begun_ns is not None and known.calls.has_run(
+                (session.database_session_id, session.run_id), reading.begun_ns
+            ):
+                yield from captured.already_there(reading.records(), known)
+            else:
+                yield from reading.records()
     except MissingExtraError as error:
         raise IngestError(str(error)) from error
 
@@ -153,6 +178,7 @@ class _Reading:
         yield from self._told()
         yield from self._decisions()
         yield from self._tool_calls()
+        yield from self._model_calls()
         yield from self._transformations()
         yield from self._links()
         yield from self._events()
@@ -243,6 +269,26 @@ class _Reading:
                 error={"type": "error", "message": call.error or ""} if failed else None,
                 attributes={name: value for name, value in rest.items() if value is not None}
                 or None,
+            )
+
+    def _model_calls(self) -> Iterator[Record]:
+        for number, call in enumerate(self.session.model_calls):
+            said = call.error
+            yield Generation(
+                **self._at(call.ts_ns, "model_call", call.id or str(number)),
+                provider=call.provider,
+                model=call.model,
+                response_model=call.response_model,
+                operation=call.operation,
+                usage=_usage(call),
+                cost_usd=loose.amount(call.cost_usd),
+                cost_source=None if call.cost_usd is None else call.cost_source or "declared",
+                finish_reason=call.finish_reason,
+                duration_ns=stated.length_ns(call.duration_ms),
+                status=_STATUS_OF_CALL.get(call.status, "unknown"),
+                error=None
+                if said is None
+                else {"type": said.get("code") or "error", "message": said.get("message") or ""},
             )
 
     def _transformations(self) -> Iterator[Record]:
@@ -342,7 +388,7 @@ class _Reading:
 
     def _ended(self) -> Iterator[Record]:
         session = self.session
-        length_ns = stated.length_ns(session.declared.duration_ms)
+        length_ns = stated.length_ns(session.duration_ms)
         ended_ns = _known(session.ended_ns)
         if ended_ns is None and (session.success is not None or session.outcome is not None):
             ended_ns = next(reversed(self.times), self.begun_ns)
@@ -365,10 +411,24 @@ class _Reading:
         )
 
 
+def _usage(call: parts.FolderModelCall) -> Usage | None:
+    """Return the tokens of a call in the buckets that its line has, else as it states them."""
+    said = call.usage
+    words = loose.mapping(said.get("stated")) or None
+    counts = {name: loose.count(said.get(name)) for name in _BUCKETS}
+    buckets: dict[str, Any] = {name: n for name, n in counts.items() if n is not None}
+    if not buckets:
+        return usage.of_stated(words, call.provider)
+    return Usage(**buckets, stated=words)
+
+
 def _event_of(action: parts.FolderAction) -> parts.FolderEvent:
+    kind = _EVENT_OF_ACTION.get(action.type, action.type)
+    if "call_id" in action.details:
+        kind = "tool_call"
     return parts.FolderEvent(
         id=action.event_id,
-        event_type=_EVENT_OF_ACTION.get(action.type, action.type),
+        event_type="model_call" if session_actions.is_model_call(action) else kind,
         event_name=action.tool,
         ts_ns=action.ts_ns,
         details=action.details,

@@ -170,7 +170,7 @@ def _entry(session: FolderSession) -> dict[str, Any]:
         "goals": session.goals,
         "started": _time(session.started_ns),
         "ended": _time(session.ended_ns),
-        "duration_ms": session.declared.duration_ms,
+        "duration_ms": session.duration_ms,
         "success": session.success if session.outcome is None else session.outcome,
         "parent_session_id": session.parent_session_id,
         "depth": session.depth,
