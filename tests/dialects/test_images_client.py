@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from gemini import (
     blocked_reply,
@@ -337,7 +338,7 @@ def test_an_unexpected_error_passes_untouched_and_is_recorded():
     assert raised.value is error
     assert found.error_type == "unexpected"
     assert found.error_details == "ZeroDivisionError: in the user's client"
-    assert found.generation_metrics.model_name == PRO
+    assert found.generation_metrics.model_name == "own-model"
     assert found.tags.count("error_unexpected") == 1
 
 
@@ -440,16 +441,56 @@ def test_any_client_can_be_wrapped(answer, store):
     (run,) = store.runs().items
     (call,) = store.generations().items
     assert (run.status, run.lost, call.status) == ("complete", 0, "ok")
-    assert call.model == PRO
+    assert call.model == "own-model"
 
 
-def test_the_model_is_the_clients_own_where_the_request_names_none(store):
-    """Then it is what is recorded, and priced as far as its price is known."""
-    call_with(Answering(IMAGE), GenerationRequest("x", model=None))
+def test_a_client_of_ones_own_is_not_google(store):
+    """Its model is recorded, and neither a provider nor a price that nobody stated."""
+    call_with(Answering(IMAGE))
 
     (call,) = store.generations().items
-    assert call.model == "own-model"
-    assert call.price["model"] == PRO
+    assert (call.model, call.provider, call.cost_usd, call.price) == ("own-model", None, None, None)
+    assert call.attributes["cost_note"] == "no price is known for own-model"
+    (run,) = store.runs().items
+    assert not [tag for tag in run.tags if tag.startswith("cost_")]
+    sources = [(source.source_type, source.source_key) for source in store.sources().items]
+    assert sources == [("image_api", "own-model")]
+
+
+def test_a_client_without_a_model_has_none(store):
+    """Nothing is made up where neither the request nor the client names one."""
+
+    class Nameless:
+        provider = "studio"
+
+        def generate(self, _request: GenerationRequest) -> bytes:
+            return IMAGE
+
+    call_with(Nameless())
+
+    (call,) = store.generations().items
+    assert (call.model, call.provider, call.cost_usd) == (None, "studio", None)
+    (run,) = store.runs().items
+    assert (run.lost, run.status) == (0, "complete")
+    assert [source.source_key for source in store.sources().items] == ["studio"]
+
+
+def test_a_model_of_googles_is_priced_whoever_asks_it(store):
+    """A client of one's own may lead there too, by the request or by its own model."""
+    call_with(Answering(IMAGE), GenerationRequest("x", model=f"models/{PRO}"))
+
+    (call,) = store.generations().items
+    assert (call.provider, call.price["model"], call.cost_usd) == ("google", PRO, 0.04)
+
+
+def test_a_price_of_ones_own_holds_for_a_client_of_ones_own(store):
+    """The table is asked by the name of the model."""
+    mine = msgspec.structs.replace(images.PRICES[0], model="own-model", usd_per_image_out=0.5)
+    client = images.ProvenanceImageClient(Answering(IMAGE), prices=[mine])
+    asyncio.run(client.generate_with_provenance(GenerationRequest("x"), context()))
+
+    (call,) = store.generations().items
+    assert (call.provider, call.cost_usd, call.cost_source) == (None, 0.5, "computed")
 
 
 @pytest.mark.parametrize("answer", [None, b"", Picture(b""), Picture(None)])
@@ -565,7 +606,7 @@ def test_prices_of_ones_own_hold(store):
         usd_per_image_out=0.25,
     )
     client = images.ProvenanceImageClient(Answering(IMAGE), prices=[*images.PRICES, mine])
-    asyncio.run(client.generate_with_provenance(GenerationRequest("x"), context()))
+    asyncio.run(client.generate_with_provenance(GenerationRequest("x", model=PRO), context()))
 
     (call,) = store.generations().items
     assert (call.cost_usd, call.price["effective_date"]) == (0.25, "2026-02-01")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from whence import _clock
-from whence.dialects.images import metrics, recording
+from whence.dialects.images import metrics, modelcall, recording
 from whence.dialects.images.failures import Failure, classify
 from whence.dialects.images.gemini import (
     DEFAULT_RETRIES,
@@ -23,7 +23,7 @@ from whence.dialects.images.gemini import (
     GeminiImageClient,
 )
 from whence.dialects.images.modelcall import Outcome
-from whence.dialects.images.prices import PRICES, ImagePrice
+from whence.dialects.images.prices import PRICES, ImagePrice, name_of
 from whence.dialects.images.requests import DEFAULT_MODEL, GenerationResponse
 from whence.dialects.insights.context import ProvenanceContext
 from whence.errors import ConfigError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 WORKER_NAME = "generation_worker"
 DIALECT = "images"
+_GOOGLES = ("gemini-", "imagen-")
 _NO_IMAGE = Failure("api_error", "the client answered without an image")
 
 
@@ -82,7 +83,8 @@ class ProvenanceImageClient:
         Returns:
             A `GenerationResponse`, or what the wrapped client gives.
         """
-        model = request.model or getattr(self._client, "model", None) or DEFAULT_MODEL
+        model = str(request.model or getattr(self._client, "model", None) or "")
+        provider = _provider_of(self._client, model)
         with ProvenanceContext(
             WORKER_NAME,
             context.execution_id,
@@ -94,7 +96,7 @@ class ProvenanceImageClient:
         ) as prov:
             if not prov.run.recording:
                 return await self._generate(request)
-            call = recording.Call(prov, request, context, str(model), self._prices)
+            call = recording.Call(prov, request, context, model, provider, self._prices)
             sent = recording.begin(call)
             started_ns = _clock.mono_ns()
             try:
@@ -147,6 +149,15 @@ def get_provenance_nano_banana_client(
         retry_wait_s=retry_wait_s,
     )
     return ProvenanceImageClient(client, prices=prices)
+
+
+def _provider_of(client: Any, model: str) -> str | None:
+    """Return who serves a model: whom the client names, else Google where the model is its own."""
+    stated = getattr(client, "provider", None)
+    if isinstance(stated, str) and stated:
+        return stated
+    is_googles = isinstance(client, GeminiImageClient) or name_of(model).startswith(_GOOGLES)
+    return modelcall.GOOGLE if is_googles else None
 
 
 def _generating(client: Any) -> Any:

@@ -188,7 +188,11 @@ def factors_of(
     purpose = "refinement" if figures.is_refinement else "generation"
     return [
         FactorFigures(
-            "model_selection", figures.model_name, 1.0, 0.15, f"{figures.model_name} for {purpose}"
+            "model_selection",
+            figures.model_name or None,
+            1.0,
+            0.15,
+            f"{figures.model_name or 'a nameless model'} for {purpose}",
         ),
         FactorFigures(
             "prompt_complexity",
@@ -263,4 +267,4 @@ def tags_of(
     if figures.estimated_cost_usd is not None:
         tags.append(f"cost_${figures.estimated_cost_usd:.4f}")
     tags.append(f"latency_{figures.total_latency_ms}ms")
-    return list(dict.fromkeys(tags))
+    return list(dict.fromkeys(filter(None, tags)))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from whence.dialects.images.requests import GenerationContext, GenerationRequest
     from whence.store.rows import GenerationRow
 
-PROVIDER = "google"
+GOOGLE = "google"
 OPERATION = "image"
 _IN_FIELDS = frozenset(
     {
@@ -94,6 +94,7 @@ def fields_of(
     sent: Sequence[SentImage],
     outcome: Outcome,
     figures: GenerationMetrics,
+    provider: str | None,
     price: ImagePrice | None,
 ) -> dict[str, Any]:
     """Return the keywords of `record_generation` for one call."""
@@ -105,9 +106,9 @@ def fields_of(
     }
     return {
         "name": context.asset_type,
-        "provider": PROVIDER,
+        "provider": provider,
         "operation": OPERATION,
-        "model": figures.model_name,
+        "model": figures.model_name or None,
         "response_model": getattr(answer, "model_version", None),
         "response_id": getattr(answer, "response_id", None),
         "messages": _messages(request, sent),
@@ -181,12 +182,14 @@ def _media(
 def _cost(
     figures: GenerationMetrics, price: ImagePrice | None, failure: Failure | None
 ) -> dict[str, Any]:
-    """Return cost and price.
+    """Return cost and price, or a note where no price is known.
 
     Nothing for a call that failed: whether it is charged, and for what, nobody knows.
     """
-    if price is None or failure is not None:
+    if failure is not None:
         return {}
+    if price is None:
+        return {"cost_note": f"no price is known for {figures.model_name or 'a nameless model'}"}
     return {
         "cost_usd": figures.estimated_cost_usd,
         "cost_source": "computed",

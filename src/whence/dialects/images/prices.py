@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FALLBACK_MODEL = "gemini-3-pro-image-preview"
-"""The model whose price stands in for one that is not in the table."""
+"""The model whose price stands in for one of Google's that is not in the table."""
 _DIGITS = 6
 
 
@@ -59,18 +59,28 @@ PRICES: tuple[ImagePrice, ...] = (
 """The prices of document 1's origin, which states them as of January 2026."""
 
 
-def find_price(model: str, day: str, prices: Iterable[ImagePrice] = PRICES) -> ImagePrice | None:
+def name_of(model: str) -> str:
+    """Return a model's name without a path in front of it."""
+    return model.rpartition("/")[2]
+
+
+def find_price(
+    model: str,
+    day: str,
+    prices: Iterable[ImagePrice] = PRICES,
+    *,
+    fallback: str | None = FALLBACK_MODEL,
+) -> ImagePrice | None:
     """Return the price of `model` that held on `day` (`YYYY-MM-DD`).
 
     Before the first price of a model its first one is taken; a model that is not in the table has
-    the price of `FALLBACK_MODEL`. The `model` of the answer says which was taken.
+    the price of `fallback`. The `model` of the answer says which was taken.
 
     Returns:
         The price; None if the table has neither.
     """
     table = sorted(prices, key=lambda price: price.effective_date)
-    name = model.rpartition("/")[2]
-    for wanted in (name, FALLBACK_MODEL):
+    for wanted in (name_of(model), fallback):
         own = [price for price in table if price.model == wanted]
         if own:
             return next((one for one in reversed(own) if one.effective_date <= day), own[0])

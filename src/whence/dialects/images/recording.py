@@ -39,7 +39,15 @@ class Call(NamedTuple):
     request: GenerationRequest
     context: GenerationContext
     model: str
+    """What was asked; empty where nobody named it."""
+    provider: str | None
+    """Who serves it; None where that is not known."""
     prices: Sequence[prices.ImagePrice]
+
+    @property
+    def is_googles(self) -> bool:
+        """Whether it is what document 1 is about."""
+        return self.provider == modelcall.GOOGLE
 
 
 @never_raises
@@ -80,7 +88,8 @@ def begin(call: Call) -> list[SentImage]:
         },
     )
     _link_parents(call, sent)
-    prov.start_step("api_call", f"Call {call.model}", "gemini_image_generation")
+    algorithm = "gemini_image_generation" if call.is_googles else "image_generation"
+    prov.start_step("api_call", f"Call {call.model or 'the client'}", algorithm)
     return sent
 
 
@@ -89,17 +98,24 @@ def end(call: Call, outcome: Outcome, sent: Sequence[SentImage]) -> None:
     """Write what came of the call: the model call, steps, factors, the insight and its tags."""
     prov, failure = call.prov, outcome.failure
     today = _clock.format_ns(_clock.wall_ns())[:_DATE_CHARS]
-    price = prices.find_price(call.model, today, call.prices)
+    fallback = prices.FALLBACK_MODEL if call.is_googles else None
+    price = prices.find_price(call.model, today, call.prices, fallback=fallback)
     figures = metrics.measure(call.request, call.context, call.model, outcome, price)
     fields = modelcall.fields_of(
-        call.request, call.context, sent=sent, outcome=outcome, figures=figures, price=price
+        call.request,
+        call.context,
+        sent=sent,
+        outcome=outcome,
+        figures=figures,
+        provider=call.provider,
+        price=price,
     )
     current_span().record_generation(**fields)
     prov.end_step(
         input_count=1,
         output_count=0 if failure else 1,
         parameters={
-            "model": call.model,
+            "model": call.model or None,
             "width": figures.width,
             "height": figures.height,
             "inference_time_ms": figures.inference_time_ms,
@@ -108,8 +124,7 @@ def end(call: Call, outcome: Outcome, sent: Sequence[SentImage]) -> None:
     )
     image_id = _image_id(outcome) if failure is None else f"failed_{call.context.job_id}"
     prov.add_data_source(
-        "nano_banana_api",
-        f"gemini:{call.model}",
+        *_api_of(call),
         records_used=1,
         freshness_seconds=0,
         quality_score=0.0 if failure else 1.0,
@@ -130,6 +145,13 @@ def end(call: Call, outcome: Outcome, sent: Sequence[SentImage]) -> None:
             IMAGES.remember(digest_of(outcome.image), image_id)
     _judge(call, outcome, figures)
     _set_insight(call, outcome, figures, image_id)
+
+
+def _api_of(call: Call) -> tuple[str, str]:
+    """Return type and name of the source that an image is from."""
+    if call.is_googles:
+        return "nano_banana_api", f"gemini:{call.model}"
+    return "image_api", ":".join(part for part in (call.provider, call.model) if part) or "unknown"
 
 
 def _image_id(outcome: Outcome) -> str:
@@ -169,7 +191,7 @@ def _judge(call: Call, outcome: Outcome, figures: GenerationMetrics) -> None:
     passed = figures.content_policy_passed
     if passed is not None:
         prov.run.score(
-            "content_policy", float(passed), passed=passed, scale="0-1", by=modelcall.PROVIDER
+            "content_policy", float(passed), passed=passed, scale="0-1", by=call.provider
         )
 
 
@@ -180,7 +202,7 @@ def _set_insight(call: Call, outcome: Outcome, figures: GenerationMetrics, image
         "job_id": context.job_id,
         "asset_type": context.asset_type,
         "dimensions": size,
-        "model": call.model,
+        "model": call.model or None,
         "inference_time_ms": figures.inference_time_ms,
         "total_latency_ms": outcome.latency_ms,
         "output_size_bytes": figures.output_size_bytes,

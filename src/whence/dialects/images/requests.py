@@ -65,7 +65,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     """Width in pixels. Models know ratios and sizes: the nearest is asked for."""
     height: int = 1024
     """Height in pixels."""
-    model: str | None = DEFAULT_MODEL
+    model: str | None = None
     """The model; the client's own if None."""
     seed: int | None = None
     """Seed for the model; one is drawn, and told, if None."""
