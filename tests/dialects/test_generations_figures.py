@@ -166,6 +166,19 @@ def test_a_trend_has_a_point_a_day_from_the_first_call_on(store, recording):
 
 
 @pytest.mark.usefixtures("now")
+def test_a_trend_says_how_many_calls_are_in_no_cost(store, recording):
+    """In the table where there is a sum that lacks them, and in JSON for every point."""
+    write_calls(recording, [(3, 100, 0.5), (3, 50, None), (1, 30, 0.1), (0.1, 7, None)])
+
+    found = token_trend(store, "30d")
+
+    assert [said["unpriced_calls"] for said in found.to_dict()["points"]] == [1, 0, 0, 1]
+    costs = [line.partition("$")[2] for line in found.to_text().splitlines()[1:]]
+    assert ["unpriced" in cost for cost in costs] == [True, False, False, False]
+    assert costs[0].endswith("(1 of 2 calls unpriced)")
+
+
+@pytest.mark.usefixtures("now")
 def test_unknown_tokens_of_a_day_are_unknown(store, recording):
     """Calls that state nothing make no zero."""
     write_calls(recording, [(1, None, None)])

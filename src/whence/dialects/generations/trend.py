@@ -69,6 +69,11 @@ class TrendPoint(msgspec.Struct, frozen=True):
     """Their cost in US dollars, as far as it is known."""
 
     @property
+    def unpriced_calls(self) -> int:
+        """How many of them are in no cost."""
+        return self.calls - self.priced
+
+    @property
     def tokens(self) -> int | None:
         """Input and output tokens; 0 in a bucket without calls."""
         if not self.calls:
@@ -109,7 +114,11 @@ class Trend(msgspec.Struct, frozen=True):
         """Return the trend as JSON-ready data."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         for point, said in zip(self.points, plain["points"], strict=True):
-            said |= {"tokens": point.tokens, "tokens_per_call": point.tokens_per_call}
+            said |= {
+                "tokens": point.tokens,
+                "tokens_per_call": point.tokens_per_call,
+                "unpriced_calls": point.unpriced_calls,
+            }
         return plain
 
     def to_text(self) -> str:
@@ -124,7 +133,7 @@ class Trend(msgspec.Struct, frozen=True):
                 _shown(point.tokens),
                 _shown(point.reasoning_tokens),
                 _shown(point.tokens_per_call),
-                "-" if point.cost_usd is None else text.money(point.cost_usd),
+                _cost(point),
             ]
             for point in self.points
         ]
@@ -137,6 +146,12 @@ class Trend(msgspec.Struct, frozen=True):
 
 def _shown(figure: float | None) -> str:
     return "-" if figure is None else f"{figure:,.0f}"
+
+
+def _cost(point: TrendPoint) -> str:
+    if point.cost_usd is None:
+        return "-"
+    return text.cost(point.cost_usd, point.calls, point.unpriced_calls)
 
 
 def _sentence(slope: Slope, bucket: str) -> str:
