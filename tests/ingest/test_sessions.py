@@ -217,6 +217,17 @@ def test_what_was_recorded_live_comes_back_from_its_folder(home, tmp_path):
         assert [one.what for one in run.decisions] == ["a"]
 
 
+def test_what_was_recorded_live_is_there_already_in_its_own_home(home, tmp_path):
+    """The folder that a tracker wrote beside the log says nothing new."""
+    session = contextvars.copy_context().run(recorded_live, home, tmp_path / "folder")
+
+    report = import_paths(home, [tmp_path / "folder"])
+
+    assert (report.new, report.runs, report.skipped) == (0, 1, [])
+    with whence.open(home) as store:
+        assert [run.id for run in store.runs()] == [store.run(session).run.id]
+
+
 def test_a_parent_is_found_whichever_comes_first(home, tmp_path):
     """Sessions name the one that started them."""
     inner = json.loads(json.dumps(MANIFEST))
