@@ -20,7 +20,7 @@ import msgspec
 
 from whence.errors import RecordError, StoreError
 from whence.ingest import keys, segments
-from whence.ingest.shape import Note, Shape, answer_of, note_of
+from whence.ingest.shape import Note, Shape, answer_of, fitting, note_of
 from whence.log import reader, segment
 from whence.record import codec
 
@@ -282,6 +282,7 @@ class Ledger:
         Raises:
             StoreError: The ledger cannot be read.
         """
+        answer = fitting(answer)
         for run_id, notes in self._fresh.items():  # of the batch that is not entered yet
             for note in notes[self._looked_at.get(run_id, 0) :]:
                 found, at_ns = answer_of(note)

@@ -53,12 +53,12 @@ class Call(msgspec.Struct, frozen=True):
 def note_of(key: str, record: Record) -> Note:
     """Return the note on a record that `keys.key_of` gave this key."""
     if type(record) is SpanStarted:
-        return [key, _fitting(record.parent or ""), _fitting(record.span_kind)]
+        return [key, fitting(record.parent or ""), fitting(record.span_kind)]
     if type(record) is Generation and record.span:
         ended_ns = _clock.parse_ns(record.ts)
         stated = usage.figures(record.usage.stated if record.usage else None)
         begun_ns = ended_ns - (record.duration_ns or 0)
-        answer = None if record.response_id is None else _fitting(record.response_id)
+        answer = None if record.response_id is None else fitting(record.response_id)
         return [key, record.span, answer, stated.input, stated.output, begun_ns, ended_ns]
     return key
 
@@ -71,7 +71,7 @@ def answer_of(note: Note) -> tuple[str | None, int]:
     return call.response_id, call.ended_ns
 
 
-def _fitting(text: str) -> str:
+def fitting(text: str) -> str:
     """Return a text that UTF-8 can hold, which the ledger is written in."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
