@@ -19,6 +19,7 @@ from whence.log.replacing import replace
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from whence.log.home import Home
 
@@ -104,6 +105,20 @@ def read(home: Home) -> Catalog:
         )
         raise StoreError(message)
     return catalog
+
+
+def damaged_files(home: Home, catalog: Catalog) -> list[str]:
+    """Return the names of the parts that are missing or of another size than the catalog says."""
+    return [
+        part.file for part in catalog.parts if _size_of(home.archive / part.file) != part.size_bytes
+    ]
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
 
 
 def commit(home: Home, catalog: Catalog) -> None:

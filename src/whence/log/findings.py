@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from whence import _clock
 from whence.errors import NotFoundError
-from whence.log import blobs, segment
+from whence.log import blobs, catalog, segment
 from whence.log.examination import Finding, LogFigures, SegmentFigures
 
 if TYPE_CHECKING:
@@ -214,9 +214,7 @@ def _is_sound(home: Home, digest: str) -> bool:
 
 
 def _archive_findings(home: Home, archive: Catalog) -> Iterator[Finding]:
-    damaged = [
-        part.file for part in archive.parts if size_of(home.archive / part.file) != part.size_bytes
-    ]
+    damaged = catalog.damaged_files(home, archive)
     if damaged:
         yield Finding(
             "error",

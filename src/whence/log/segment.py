@@ -170,6 +170,24 @@ def iter_all(home: Home) -> Iterator[SegmentName]:
         yield from sorted(name for name in names if name is not None)
 
 
+def first_unmarked(home: Home) -> SegmentName | None:
+    """Return the first segment with content that has no marker in the hot folder; None if all have.
+
+    It is archived then, or nobody sees it. Live segments always have their marker, which is made
+    before them, so the log is looked at first.
+    """
+    names = list(iter_all(home))
+    marked = set(list_hot(home))
+    return next((name for name in names if name not in marked and _has_content(home, name)), None)
+
+
+def _has_content(home: Home, name: SegmentName) -> bool:
+    try:
+        return name.path_in(home).stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def today(unix_ns: int) -> str:
     """Return the UTC day of a time, `YYYY-MM-DD`."""
     return _clock.format_ns(unix_ns)[:10]

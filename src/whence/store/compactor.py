@@ -109,6 +109,9 @@ def compact(
         catalog = catalogs.read(home)
         if catalog.parts and catalog.columns != columns.fingerprint():
             catalog = _start_anew(home)
+        elif not home.catalog.exists() and segment.first_unmarked(home) is not None:
+            # The archive was deleted: what was in it would be left out of the new one.
+            catalog = _start_anew(home)
         _remove_leftovers(home, catalog)
         finished = _finished(home, catalog)
         total = sum(size for _, size in finished)

@@ -16,6 +16,7 @@ import msgspec
 from whence import _extras
 from whence.errors import StoreError
 from whence.log import catalog as catalogs
+from whence.log import segment
 from whence.store import columns, load, sql, views
 from whence.store.base import Abilities, Key, Measure, Order
 from whence.store.fields import fields_of
@@ -73,30 +74,50 @@ class DuckDBStore:
     def refresh(self) -> None:
         """Take in what was written and archived since the last call."""
         with self._lock:
-            for _ in range(_RETRIES):
+            for attempt in range(_RETRIES):
                 stamp = self._catalog_stamp()
-                if self._hot is None or stamp != self._stamp:
-                    self._stamp = stamp
-                    self._load()
-                hot = self._hot
-                if hot is None:
+                try:
+                    if self._hot is None or stamp != self._stamp:
+                        self._hot, self._stamp = None, stamp
+                        self._load()
+                    if self._hot is not None:
+                        self._hot.refresh()
+                    self._define_views()
+                except self._duckdb.Error as error:
+                    # A part that was merged away meanwhile is not missed.
+                    if attempt == _RETRIES - 1 or self._catalog_stamp() == stamp:
+                        raise self._unreadable(error) from error
                     continue
-                hot.refresh()
                 # A segment may have been archived between the two looks: then its rows would be
                 # missing or double.
                 if self._catalog_stamp() == self._stamp:
                     break
-            self._define_views()
 
     def _catalog_stamp(self) -> tuple[int, int]:
         try:
             stat = self.home.catalog.stat()
         except FileNotFoundError:
-            return (0, 0)
+            return NO_CATALOG
         return (stat.st_ino, stat.st_mtime_ns)
+
+    def _unreadable(self, error: Exception) -> StoreError:
+        """Return what to raise where DuckDB cannot read the archive, naming the damaged files."""
+        damaged = catalogs.damaged_files(self.home, self._catalog or catalogs.Catalog())
+        if not damaged:
+            return StoreError(
+                f"the store could not answer: {error}; "
+                "if the archive is damaged, `whence rebuild` makes it anew from the log"
+            )
+        more = f" and {len(damaged) - 1:,} more" if len(damaged) > 1 else ""
+        return StoreError(
+            f"{self.home.archive / damaged[0]}{more} is missing or damaged; "
+            f"run `whence rebuild --home {self.home.root}` to make the archive anew from the log"
+        )
 
     def _load(self) -> None:
         self._catalog = catalogs.read(self.home)
+        if self._stamp == NO_CATALOG:
+            self._check_archive_is_no_loss()
         if self._catalog.parts and self._catalog.columns != columns.fingerprint():
             message = (
                 f"the archive in {self.home.archive} was made by a version with other columns; "
@@ -106,6 +127,24 @@ class DuckDBStore:
         self._hot = HotTables(self.home, self._catalog, self._connection)
         self._split = None
         self._groups = {}
+
+    def _check_archive_is_no_loss(self) -> None:
+        """Look whether the log has segments that only an archive which is gone could answer for.
+
+        Only a home without a catalog is asked: in any other that would mean listing the whole log.
+
+        Raises:
+            StoreError: It has, so that rows would be missing without a word.
+        """
+        unseen = segment.first_unmarked(self.home)
+        # Its marker may have gone because it was archived just now.
+        if unseen is not None and self._catalog_stamp() == NO_CATALOG:
+            message = (
+                f"the archive in {self.home.archive} is gone, and the log has segments that were "
+                f"in it, such as {unseen}; "
+                f"run `whence rebuild --home {self.home.root}` to make it anew from the log"
+            )
+            raise StoreError(message)
 
     def _define_views(self) -> None:
         """Define one view a table.
@@ -378,7 +417,7 @@ class DuckDBStore:
         folder of the hot rows by closing the result.
 
         Raises:
-            StoreError: The store is closed.
+            StoreError: The store is closed, or a part of the archive is missing or damaged.
         """
         with self._lock:
             self.refresh()
@@ -386,6 +425,9 @@ class DuckDBStore:
             if catalog is None or hot is None:
                 message = f"the store of {self.home.root} is closed"
                 raise StoreError(message)
+            is_damaged = bool(catalogs.damaged_files(self.home, catalog))
+            if is_damaged and self._catalog_stamp() == self._stamp:
+                raise self._unreadable(FileNotFoundError(self.home.archive))
             return views.export_tables(
                 self._connection,
                 {
@@ -425,18 +467,16 @@ class DuckDBStore:
                     return self._connection.execute(text, list(parameters)).fetchall()
                 except self._duckdb.IOException as error:
                     if attempt == attempts - 1:
-                        message = (
-                            f"a part of the archive cannot be read: {error}; run `whence doctor`"
-                        )
-                        raise StoreError(message) from error
+                        raise self._unreadable(error) from error
                     self._stamp = None
                     self.refresh()
                 except self._duckdb.Error as error:
-                    message = f"the store could not answer: {error}"
-                    raise StoreError(message) from error
+                    raise self._unreadable(error) from error
         return []
 
 
+NO_CATALOG = (0, 0)
+"""The stamp of a catalog that is not there: nothing was archived, or the archive was deleted."""
 WINDOW_ROWS = 256
 """How many rows the first window for the latest rows spans at least.
 
