@@ -85,7 +85,7 @@ class Projection:
         elif isinstance(record, Update):
             state.updates.append(record)
         elif not isinstance(record, Foreign):
-            self._add_point(record, state, segment, ts_ns)
+            self._add_point(record, state, segment, offset, ts_ns)
 
     def _run_state(self, run_id: str, segment: str, ts_ns: int) -> RunState:
         state = self.runs.get(run_id)
@@ -115,7 +115,9 @@ class Projection:
         else:
             span.updates.append(record)
 
-    def _add_point(self, record: AnyRecord, state: RunState, segment: str, ts_ns: int) -> None:
+    def _add_point(
+        self, record: AnyRecord, state: RunState, segment: str, offset: int, ts_ns: int
+    ) -> None:
         build = MAKERS.get(type(record))
         if build is None:
             return
@@ -125,7 +127,7 @@ class Projection:
             record = self._with_input(record, record.span, segment)
         table, make = build
         common = {
-            "id": record.id or f"{segment}:{record.seq}",
+            "id": record.id or _place_id(record, segment, offset),
             "run": record.run,
             "span": record.span,
             "stage": record.stage,
@@ -172,3 +174,12 @@ class Projection:
         if asking not in self._found_starts:
             self._found_starts[asking] = self._find_start(run, span_id, segment)
         return self._found_starts[asking]
+
+
+def _place_id(record: AnyRecord, segment: str, offset: int) -> str:
+    """Return an id for a record that has none, from its place: by its number, else by its byte.
+
+    Lines of format 0 have no numbers. Every store knows the byte, however little of the segment it
+    reads.
+    """
+    return f"{segment}:{record.seq}" if record.seq else f"{segment}:@{offset}"
