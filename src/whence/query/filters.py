@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import msgspec
 
+from whence.errors import FilterError
 from whence.query.canonical import show
 from whence.query.literals import (
     OPERATORS,
@@ -90,6 +91,8 @@ def parse(text: str, table: str, now_ns: int | None = None) -> Predicate:
     """
     if table not in TABLES:
         raise KeyError(table)
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise FilterError(f"a filter is a text such as 'status = \"failed\"', not {text!r}")
     cursor = Cursor(text)
     if cursor.token.kind == "end":
         return ALWAYS

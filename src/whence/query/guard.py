@@ -179,7 +179,10 @@ def _check_kind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise SqlRefused(f"not understood as SQL: {error}") from error
     if len(statements) != 1:
         raise SqlRefused(f"the text holds {len(statements)} statements; {_ALLOWED}")
-    kind = statements[0].type
+    try:
+        kind = statements[0].type
+    except ValueError:  # DuckDB's parser knows kinds of statements that its Python enum does not
+        raise SqlRefused(f"statements of this kind are refused; {_ALLOWED}") from None
     if kind.name == "MULTI":
         raise SqlRefused(
             "PIVOT without its values runs several statements; list the values: "

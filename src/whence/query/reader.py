@@ -13,7 +13,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any, Self
 
 from whence import config
-from whence.errors import StoreError
+from whence.errors import NotFoundError, SqlRefused, StoreError
 from whence.log import blobs
 from whence.log.home import Home
 from whence.query import find, restore, tables
@@ -54,6 +54,7 @@ def open_store(
             where that is installed.
 
     Raises:
+        ConfigError: What was given is no path.
         StoreError: There is no such home, or the URL is of a store that this version cannot open.
     """
     if isinstance(home_or_url, str) and "://" in home_or_url:
@@ -322,6 +323,8 @@ class Reader:
         """
         from whence.query import sqlrun, sqltables  # noqa: PLC0415 - only those who write SQL pay for it
 
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise SqlRefused(f"a query is a text, not {text!r}")
         with sqltables.prepared(self.store) as setup:
             return sqlrun.run_guarded(
                 setup, text, timeout_s=timeout_s, memory_limit_mb=memory_limit_mb, max_rows=max_rows
@@ -336,6 +339,8 @@ class Reader:
         """
         if self.home is None:
             raise StoreError("this store has no blobs; they are in the home that recorded them")
+        if not isinstance(sha256, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise NotFoundError(f"there is no blob {sha256!r}; a blob has a SHA-256 as its name")
         return blobs.get(self.home, sha256)
 
     def value(self, value: Any) -> Any:

@@ -135,6 +135,8 @@ def check_table(table: str) -> str:
     Raises:
         StoreError: There is none.
     """
+    if not isinstance(table, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StoreError(f"there is no table {table!r}; the tables are {', '.join(TABLES)}")
     if table in TABLES:
         return table
     close = difflib.get_close_matches(table, list(TABLES), n=1)
@@ -148,6 +150,8 @@ def parse_order(table: str, order_text: str) -> Order:
     Raises:
         FilterError: There is no such field, or its values have no order.
     """
+    if not isinstance(order_text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise FilterError(f"an order is a text such as '-started', not {order_text!r}")
     stripped = order_text.strip()
     if not stripped:
         return Order(TIME_FIELD[table])
