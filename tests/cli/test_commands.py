@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import shlex
 from contextlib import contextmanager
 
 import pytest
@@ -167,6 +168,50 @@ def test_show_as_json_is_the_whole_tree(ask_json, recorded):
 
     assert tree["run"]["id"] == recorded.calm
     assert "forecast-0" in json.dumps(tree)
+
+
+def test_what_is_long_is_whole_in_a_pipe_and_with_full(ask, home, monkeypatch):
+    """A terminal cuts texts, a pipe does not; --full shows every item of a list too."""
+    reason = "it takes far longer than anyone would wait " * 8
+    whence.configure(home)
+    with whence.run("x", external_id="x") as run:
+        for number in range(20):
+            options = [{"name": "b", "reason_rejected": reason}]
+            run.decide(f"d{number}", "a", why=reason, options=options)
+    whence.configure(home, enabled=False)
+
+    assert ask("why", "x").stdout.count(f"not b  {reason.strip()}") == 12
+    assert ask("why", "x", "--full").stdout.count(f"not b  {reason.strip()}") == 20
+    assert ask("show", "x").stdout.count(f"because {reason.strip()}") == 20
+    monkeypatch.setattr("whence.cli.output.is_terminal", lambda: True)
+    assert reason.strip() not in ask("why", "x").stdout
+    assert "…" in ask("show", "x").stdout
+    assert "…" not in ask("show", "x", "--full").stdout
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_an_id_that_several_runs_have_is_told(ask, home, form):
+    """The latest is meant, and standard error says how to list the others."""
+    whence.configure(home)
+    for _ in range(3):
+        with whence.run("x", external_id="job '1'") as run:
+            run.output("answer-1")
+            run.output("answer-1")
+    with whence.run("y", external_id="alone") as run:
+        run.output("once")
+    whence.configure(home, enabled=False)
+
+    for command in ("why", "show"):
+        said = ask(command, "job '1'", *form).stderr
+        assert said.startswith("2 other runs have this external id too, this is the latest: ")
+        listed = ask(*shlex.split(said.partition("whence ")[2])[:2])
+        assert listed.stdout.count("job '1'") == 3
+        said = ask(command, "answer-1", *form).stderr
+        assert said.startswith("2 other runs have an output of this id too")
+        listed = ask(*shlex.split(said.partition("whence ")[2])[:2])
+        assert listed.stdout.count("job '1'") == 3
+        for alone in ("alone", "once", run.id):
+            assert ask(command, alone, *form).stderr == ""
 
 
 @pytest.mark.usefixtures("recorded")

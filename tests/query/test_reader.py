@@ -348,3 +348,26 @@ def test_a_usage_that_nobody_understands_is_kept_and_noted(recording, stated):
         assert (known.usage_note, silent.usage_note) == (None, None)
         assert len(store.generations("usage_note is not null").items) == 1
         assert str(store.why(run.id)).count("usage not understood") == 1
+
+
+@pytest.mark.parametrize("odd", [5, None, b"x", ["a"], 1.5])
+def test_what_is_no_text_is_refused_with_an_error_of_ours(store, odd):
+    """The message names the value; no caller has to catch a TypeError."""
+    with whence.run("x"):
+        pass
+    for error, ask in (
+        (whence.NotFoundError, lambda: store.run(odd)),
+        (whence.NotFoundError, lambda: store.why(odd)),
+        (whence.NotFoundError, lambda: store.lineage(odd)),
+        (whence.NotFoundError, lambda: store.compare(odd, odd)),
+        (whence.NotFoundError, lambda: store.annotate(odd, note="x")),
+        (whence.NotFoundError, lambda: store.blob(odd)),
+        (whence.FilterError, lambda: store.runs(odd)),
+        (whence.FilterError, lambda: store.count("runs", odd)),
+        (whence.FilterError, lambda: store.runs(order=odd)),
+        (whence.StoreError, lambda: store.rows(odd)),
+        (whence.SqlRefused, lambda: store.sql(odd)),
+    ):
+        with pytest.raises(error) as caught:
+            ask()
+        assert repr(odd) in str(caught.value)

@@ -83,6 +83,17 @@ def test_an_unknown_id_is_an_error_that_names_what_is_close(store, unknown):
     assert len(str(caught.value)) < 400
 
 
+def test_too_few_digits_are_told_to_be_too_few(store):
+    """Whoever gives four digits of a run learns how many it takes."""
+    with whence.run("x") as run:
+        pass
+
+    with pytest.raises(whence.NotFoundError, match=r"4 digits are too few.* begins so; give 6"):
+        store.run(run.id[:4].upper())
+    with pytest.raises(whence.NotFoundError, match=r"2 digits are too few.* a run; give 6"):
+        store.run("ff" if run.id[:2] != "ff" else "ee")
+
+
 def test_records_and_spans_whose_place_is_unknown_stand_at_the_run(made):
     """Orphans are shown, not dropped."""
     reader = made(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
-from whence.query import restore
+from whence.query import restore, taken
 from whence.store import rows as r
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 N = TypeVar("N", int, float)
 _NOTED_LEVELS = frozenset({"warning", "error", "critical", "fatal"})
+_ENDLESS = frozenset({"running", "incomplete"})
+_CALLS = frozenset({"tool", "generation", "retrieval"})
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -87,6 +89,8 @@ class Stage(msgspec.Struct, frozen=True):
     """Warnings and errors that were logged, in order."""
     failures: list[r.SpanRow]
     """Spans in it that ended in error, in order."""
+    unfinished: list[r.SpanRow]
+    """Spans in it that have no end, in order: they still run, or their process died in them."""
 
     @property
     def cost_usd(self) -> float | None:
@@ -119,12 +123,13 @@ def stages_of(part: Scope, subject: r.Row, cited: set[str]) -> list[Stage]:
     homes = {key: _home(part.path(key)) for key in part.spans}
     holders = list(dict.fromkeys(home.row.id for home in homes.values()))
     starts = sorted((part.spans[key].row.started_ns, key) for key in holders)
-    failed = _failures(part, homes)
+    failed = _by_home(homes, (node.row for node in part.spans.values() if _has_failed(node.row)))
+    endless = _by_home(homes, _unfinished(part, homes, subject))
     whole = {
         key for key in holders if part.spans[key].row.kind == "stage" or not _holds_stage(part, key)
     }
     groups: dict[tuple[str | None, int], list[r.PointRow]] = {
-        (key, 0): [] for key in holders if key in whole or key in failed
+        (key, 0): [] for key in holders if key in whole or key in failed or key in endless
     }
     for record in part.records:
         if record is subject and not isinstance(record, r.DecisionRow):
@@ -135,7 +140,13 @@ def stages_of(part: Scope, subject: r.Row, cited: set[str]) -> list[Stage]:
         place = 0 if holder in whole else bisect_right(starts, (record.ts_ns, "~"))
         groups.setdefault((holder, place), []).append(record)
     stages = [
-        _stage(part, holder, records, cited, failed.get(holder or "", []) if place == 0 else [])
+        _stage(
+            part,
+            holder,
+            records,
+            cited,
+            *(found.get(holder or "", []) if place == 0 else [] for found in (failed, endless)),
+        )
         for (holder, place), records in groups.items()
     ]
     return sorted(
@@ -153,20 +164,37 @@ def _holds_stage(part: Scope, key: str) -> bool:
     )
 
 
-def _failures(part: Scope, homes: dict[str, SpanNode]) -> dict[str, list[r.SpanRow]]:
-    failed: dict[str, list[r.SpanRow]] = {}
+def _by_home(homes: dict[str, SpanNode], spans: Iterable[r.SpanRow]) -> dict[str, list[r.SpanRow]]:
+    found: dict[str, list[r.SpanRow]] = {}
+    for span in spans:
+        found.setdefault(homes[span.id].row.id, []).append(span)
+    return found
+
+
+def _has_failed(span: r.SpanRow) -> bool:
+    return span.status == "error"
+
+
+def _unfinished(part: Scope, homes: dict[str, SpanNode], subject: r.Row) -> Iterable[r.SpanRow]:
+    """Yield the spans without an end, but for those whose own heading says so.
+
+    Spans around the thing that was asked about had not ended when it was made in any case.
+    """
+    around = {node.row.id for node in part.path(getattr(subject, "span", None))}
     for key, node in part.spans.items():
-        if node.row.status == "error":
-            failed.setdefault(homes[key].row.id, []).append(node.row)
-    return failed
+        span = node.row
+        has_heading = homes[key].row.id == key and span.kind not in _CALLS
+        if span.ended_ns is None and span.status in _ENDLESS and not (has_heading or key in around):
+            yield span
 
 
-def _stage(
+def _stage(  # noqa: PLR0917 - private, and called in one place
     part: Scope,
     holder: str | None,
     records: list[r.PointRow],
     cited: set[str],
     failures: list[r.SpanRow],
+    unfinished: list[r.SpanRow],
 ) -> Stage:
     span = part.spans[holder].row if holder else None
     is_between = span is None or (_holds_stage(part, span.id) and span.kind != "stage")
@@ -197,6 +225,7 @@ def _stage(
             if isinstance(row, r.EventRow) and row.level.lower() in _NOTED_LEVELS
         ],
         failures=failures,
+        unfinished=unfinished,
     )
 
 
@@ -213,24 +242,15 @@ def _says_something(stage: Stage) -> bool:
         stage.outputs,
         stage.events,
         stage.failures,
+        stage.unfinished,
     )
     return any(found) or (stage.span is not None and stage.span.kind == "stage")
 
 
 def _choice(row: r.DecisionRow, factors: Sequence[r.FactorRow]) -> Choice:
-    not_taken = [option for option in row.options if not _is_taken(option, row)]
     own = [_inline_factor(row, place, given) for place, given in enumerate(row.factors)]
-    return Choice(
-        row, not_taken, _weightiest([*own, *(one for one in factors if one.decision == row.id)])
-    )
-
-
-def _is_taken(option: dict[str, Any], row: r.DecisionRow) -> bool:
-    name = option.get("name")
-    # A choice of several is recorded as a list of names.
-    what: object = row.what
-    several = cast("list[Any]", what) if isinstance(what, list) else []
-    return bool(option.get("chosen")) or name == what or name in several
+    weighed = _weightiest([*own, *(one for one in factors if one.decision == row.id)])
+    return Choice(row, taken.not_taken(row), weighed)
 
 
 def _inline_factor(row: r.DecisionRow, place: int, given: dict[str, Any]) -> r.FactorRow:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -16,13 +17,15 @@ import msgspec
 
 from whence.errors import NotFoundError
 from whence.query import text
-from whence.store.base import Order, Store
+from whence.query.literals import write_value
+from whence.store.base import Measure, Order, Store
 from whence.store.predicate import ALWAYS, And, Compare, FieldRef, IsNull, Not
 from whence.store.rows import TABLES, Row, RunRow
 
 MIN_PREFIX = 6
 """Fewest digits of a run id that stand for it."""
 _PREFIX = re.compile(rf"[0-9a-f]{{{MIN_PREFIX},31}}")
+_FEW_DIGITS = re.compile(rf"[0-9a-f]{{1,{MIN_PREFIX - 1}}}")
 _SHOWN = 8
 _LOOKED_AT = 500
 """How many recent ids are looked at for one that was meant."""
@@ -47,6 +50,50 @@ class Found(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(name for name in own if name))
 
 
+class Others(msgspec.Struct, frozen=True):
+    """Runs that an id stands for too, beside the one that was meant."""
+
+    any_id: str
+    """The id."""
+    is_output: bool
+    """Whether it is the user's id of outputs; else it is the external id of runs."""
+    runs: int
+    """How many other runs have it."""
+
+    def sentence(self, options: str = "") -> str:
+        """Return what to tell of them: how many there are, and what lists them.
+
+        Args:
+            options: Options that the command needs, such as ` --home PATH`.
+        """
+        what = "has an output of this id" if self.is_output else "has this external id"
+        said = what if self.runs == 1 else what.replace("has", "have", 1)
+        value = write_value(self.any_id)
+        where = f"any(outputs, output_id = {value})" if self.is_output else f"external_id = {value}"
+        return (
+            f"{text.counted(self.runs, 'other run')} {said} too, this is the latest: "
+            f"whence runs {shlex.quote(where)}{options}"
+        )
+
+
+def others(store: Store, any_id: str, run_id: str) -> Others | None:
+    """Return which other runs have an id of the user's; None if no other has.
+
+    Args:
+        store: The store.
+        any_id: What was asked for.
+        run_id: The run that it was taken to mean.
+    """
+    for table, field in (("runs", "external_id"), ("outputs", "output_id")):
+        where = Compare(FieldRef(field), "=", any_id)
+        groups = store.aggregate(table, where, ["run"], [Measure("rows", "count")])
+        runs = {group["run"] for group in groups}
+        if run_id in runs:
+            rest = len(runs) - 1
+            return Others(any_id, table == "outputs", rest) if rest else None
+    return None
+
+
 def find(store: Store, any_id: str) -> Found:
     """Return what `any_id` stands for, with the rows of its run.
 
@@ -69,6 +116,8 @@ def find_run(store: Store, any_id: str) -> str:
     Raises:
         NotFoundError: Nothing has that id, or it is the beginning of several run ids.
     """
+    if not isinstance(any_id, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise NotFoundError(f"nothing has the id {any_id!r}; an id is a text")
     if not any_id:
         raise NotFoundError("the id is empty; give a run id, an external id or an output id")
     found = store.find_run(any_id)
@@ -125,6 +174,13 @@ def _unknown(store: Store, any_id: str) -> str:
         any_id[:200], [name for name in known if name], n=3, cutoff=0.6
     )
     shown = text.printable(any_id, 80)
+    digits = any_id.lower()
+    if known and _FEW_DIGITS.fullmatch(digits):
+        begun = any(name.startswith(digits) for name in known)
+        return (
+            f"nothing has the id {shown!r}, and {len(digits)} digits are too few to stand for "
+            f"{'a run whose id begins so' if begun else 'a run'}; give {MIN_PREFIX} or more"
+        )
     if not known:
         return f"nothing has the id {shown!r}: this home has no runs yet"
     if close:

@@ -34,9 +34,6 @@ _MAX_NAMED_RUNS = 500
 _ASKED_AT_ONCE = 500
 """Outputs of a run of which is asked in one question whether later runs have them too."""
 _LATER_OUTPUTS = 1000
-_SUBJECT_FIRST = frozenset({"generated", "supports", "contradicts", "entity"})
-"""Kinds that read from the earlier to the later; the others say what the later is to the
-earlier."""
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -138,7 +135,8 @@ class Lineage(msgspec.Struct, frozen=True):
         said: dict[str, str] = {}
         for edge in self.edges:
             farther = max((edge.source, edge.target), key=lambda node: far[node])
-            said.setdefault(farther, phrase(edge.kind, names[edge.source], names[edge.target]))
+            sentence = treetext.phrase(edge.kind, names[edge.source], names[edge.target])
+            said.setdefault(farther, sentence)
         return said
 
     def __str__(self) -> str:
@@ -149,12 +147,6 @@ class Lineage(msgspec.Struct, frozen=True):
 
     def _repr_html_(self) -> str:
         return text.pre(self.to_text())
-
-
-def phrase(kind: str, source: str, target: str) -> str:
-    """Return an edge as a sentence, the ends named by their labels: `round 2 retry of round 1`."""
-    said = text.printable(kind.replace("_", " "), 40)
-    return f"{source} {said} {target}" if kind in _SUBJECT_FIRST else f"{target} {said} {source}"
 
 
 def trace(store: Store, any_id: str, direction: str = "both", depth: int | None = None) -> Lineage:
@@ -175,8 +167,10 @@ def trace(store: Store, any_id: str, direction: str = "both", depth: int | None 
         start = names.node_id(names.first(any_id))
     except NotFoundError:
         # A link may name what was never recorded: a file, a ticket, a run of another system.
-        if not any_id or not (
-            store.edges([any_id], forward=True) or store.edges([any_id], forward=False)
+        if (
+            type(any_id) is not str
+            or not any_id
+            or not (store.edges([any_id], forward=True) or store.edges([any_id], forward=False))
         ):
             raise
         start = names.node_id(any_id)
@@ -394,18 +388,7 @@ class Names:
     def label(self, node_id: str) -> str:
         """Return what a thing is, on one printable line."""
         found = self._thing(node_id)
-        match found.row if found else None:
-            case r.RunRow() as run:
-                name = run.external_id or run.name or run.id
-                return text.printable(f"run {name} ({run.status})", _LABEL_COLUMNS)
-            case r.SpanRow() as span:
-                return text.printable(f"{span.kind} {span.name or span.id}", _LABEL_COLUMNS)
-            case r.OutputRow() as output:
-                return text.printable(f"{output.kind} {output.output_id}", _LABEL_COLUMNS)
-            case r.PointRow() as record:
-                return treetext.describe(record, _LABEL_COLUMNS)
-            case _:
-                return text.printable(node_id, _LABEL_COLUMNS)
+        return treetext.label(found.row) if found else text.printable(node_id, _LABEL_COLUMNS)
 
 
 def _rings(edges: Iterable[Edge]) -> list[list[str]]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from whence.query import chain, text, treetext
+from whence.query import chain, taken, text, treetext
+from whence.query.brevity import SHORT, Cuts
 from whence.store.failures import FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from whence.query.chain import Choice, Evidence, Stage
@@ -50,32 +51,42 @@ def figures_of(stage: Stage) -> list[str]:
     return figures if stage.status in {None, "", "ok"} else [*figures, str(stage.status)]
 
 
-def lines_of(stage: Stage, told: AbstractSet[str]) -> list[str]:
+def lines_of(
+    stage: Stage,
+    told: AbstractSet[str],
+    stored: Mapping[str, float] | None = None,
+    cuts: Cuts = SHORT,
+) -> list[str]:
     """Return the lines below the heading of a stage.
 
     Args:
         stage: The stage.
         told: Ids of the outputs that the chain has named already.
+        stored: What `whence costs --reprice` stored, US dollars by the id of the call.
+        cuts: What is cut.
     """
-    lines = [line for choice in stage.decisions[:_CHOICES] for line in _choice(choice)]
-    lines += more(stage.decisions, _CHOICES, "decision")
-    lines += _factors(stage.factors, "")
-    lines += _evidence(stage.evidence)
-    lines += _calls(stage.generations)
-    lines += _tools(stage.tool_calls)
-    lines += [f"- {treetext.describe(row, WIDTH)}" for row in stage.transformations]
-    lines += scores(stage.scores)
-    lines += [output(row) for row in stage.outputs if row.id not in told]
-    lines += [
-        f"- {row.level}: {text.printable(row.message, WIDTH)}"
-        for row in first(stage.events, _CALLS)
-    ]
-    lines += more(stage.events, _CALLS, "logged problem")
+    shown = first(stage.decisions, cuts.items(_CHOICES))
+    lines = [line for choice in shown for line in _choice(choice, cuts)]
+    lines += more(stage.decisions, len(shown), "decision")
+    lines += _factors(stage.factors, "", cuts)
+    lines += _evidence(stage.evidence, cuts)
+    lines += _calls(stage.generations, stored or {}, cuts)
+    lines += _tools(stage.tool_calls, cuts)
+    lines += [f"- {treetext.describe(row, WIDTH, cuts)}" for row in stage.transformations]
+    lines += scores(stage.scores, cuts)
+    lines += [output(row, cuts) for row in stage.outputs if row.id not in told]
+    events = first(stage.events, cuts.items(_CALLS))
+    lines += [_event(row, cuts) for row in events]
+    lines += more(stage.events, len(events), "logged problem")
     failed = _failures(stage)
-    lines += [f"- failed: {_failed(span)}" for span in first(failed, _CALLS)]
-    lines += more(failed, _CALLS, "failed span")
+    some = first(failed, cuts.items(_CALLS))
+    lines += [f"- failed: {_failed(span, cuts)}" for span in some]
+    lines += more(failed, len(some), "failed span")
+    some = first(stage.unfinished, cuts.items(_CALLS))
+    lines += [_unfinished(span, cuts) for span in some]
+    lines += more(stage.unfinished, len(some), "unfinished span")
     if not lines and stage.span is not None:
-        return [output(row) for row in stage.outputs]
+        return [output(row, cuts) for row in stage.outputs]
     return lines
 
 
@@ -86,21 +97,21 @@ def _failures(stage: Stage) -> list[r.SpanRow]:
     return [span for span in stage.failures if (span.id, treetext.failure(span.error)) not in told]
 
 
-def _choice(choice: Choice) -> list[str]:
+def _choice(choice: Choice, cuts: Cuts) -> list[str]:
     row = choice.decision
     sure = [] if row.confidence is None else [f"confidence {text.share(row.confidence)}"]
     sure += [f"by {text.printable(row.made_by, 30)}"] if row.made_by else []
-    lines = [f"- decided {text.printable(row.name, 40)}: {_chosen(row.what)}"]
+    lines = [f"- decided {text.printable(row.name, cuts.columns(40))}: {_chosen(row.what, cuts)}"]
     if sure:
         lines[0] = f"{text.pad(lines[0], 66)}  {', '.join(sure)}"
     if row.why:
-        lines += [f"  {line}" for line in text.wrapped(row.why, WIDTH - 2, 3)]
-    return [*lines, *_options(choice.not_taken), *_factors(choice.factors, "  ")]
+        lines += [f"  {line}" for line in text.wrapped(row.why, WIDTH - 2, cuts.lines(3))]
+    return [*lines, *_options(choice, cuts), *_factors(choice.factors, "  ", cuts)]
 
 
-def _chosen(what: object) -> str:
+def _chosen(what: object, cuts: Cuts) -> str:
     # A choice of several things reads better as their names than as JSON.
-    return text.printable(_joined(what) or what, 70)
+    return text.printable(_joined(what) or what, cuts.columns(70))
 
 
 def _joined(what: object) -> str:
@@ -109,17 +120,23 @@ def _joined(what: object) -> str:
     return ", ".join(names) if len(names) == len(several) else ""
 
 
-def _options(options: Sequence[dict[str, Any]]) -> list[str]:
-    shown = first(options, _OPTIONS)
-    names = [text.printable(option.get("name"), _NAME) for option in shown]
+def _options(choice: Choice, cuts: Cuts) -> list[str]:
+    options = choice.not_taken
+    shown = first(options, cuts.items(_OPTIONS))
+    names = [
+        text.printable(taken.name_of(option, choice.decision), cuts.columns(_NAME))
+        for option in shown
+    ]
     figures = ["  ".join(_option_figures(option)) for option in shown]
-    wide, long = _widest(names), _widest(figures)
-    reasons = [text.printable(option.get("reason_rejected") or "", 70) for option in shown]
+    wide, long = _widest(names, _NAME), _widest(figures)
+    reasons = [
+        text.printable(option.get("reason_rejected") or "", cuts.columns(70)) for option in shown
+    ]
     lines = [
         "    not " + _aligned((name, wide), (figure, long), (reason, 0))
         for name, figure, reason in zip(names, figures, reasons, strict=True)
     ]
-    return [*lines, *more(options, _OPTIONS, "option", "    ")]
+    return [*lines, *more(options, len(shown), "option", "    ")]
 
 
 def _option_figures(option: dict[str, Any]) -> list[str]:
@@ -130,69 +147,80 @@ def _option_figures(option: dict[str, Any]) -> list[str]:
     ]
 
 
-def _factors(factors: Sequence[r.FactorRow], indent: str) -> list[str]:
-    shown = first(factors, _FACTORS)
-    names = [text.printable(row.name, _NAME) for row in shown]
+def _factors(factors: Sequence[r.FactorRow], indent: str, cuts: Cuts) -> list[str]:
+    shown = first(factors, cuts.items(_FACTORS))
+    names = [text.printable(row.name, cuts.columns(_NAME)) for row in shown]
     figures = [text.printable(treetext.factor(row), 44) for row in shown]
-    wide, long = _widest(names), _widest(figures)
+    wide, long = _widest(names, _NAME), _widest(figures)
+    reasons = [text.printable(row.reasoning, cuts.columns(50)) for row in shown]
     lines = [
-        f"{indent}- weighed "
-        + _aligned((name, wide), (figure, long), (text.printable(row.reasoning, 50), 0))
-        for name, figure, row in zip(names, figures, shown, strict=True)
+        f"{indent}- weighed " + _aligned((name, wide), (figure, long), (reason, 0))
+        for name, figure, reason in zip(names, figures, reasons, strict=True)
     ]
-    return [*lines, *more(factors, _FACTORS, "factor", f"{indent}  ")]
+    return [*lines, *more(factors, len(shown), "factor", f"{indent}  ")]
 
 
-def _evidence(found: Evidence) -> list[str]:
+def _evidence(found: Evidence, cuts: Cuts) -> list[str]:
     kept, dropped = found.kept, found.dropped
     if not kept and not dropped:
         return []
     used = f", {found.records_used:,} records used" if found.records_used else ""
     lines = [f"- sources: kept {len(kept):,} of {len(kept) + len(dropped):,}{used}"]
+    most_kept, most_dropped = cuts.items(_KEPT), cuts.items(_DROPPED)
     shown = [
-        *((row, "+") for row in first(kept, _KEPT)),
-        *((row, "-") for row in first(dropped, _DROPPED)),
+        *((row, "+") for row in first(kept, most_kept)),
+        *((row, "-") for row in first(dropped, most_dropped)),
     ]
-    names = [text.printable(row.title or row.source_key, 40) for row, _ in shown]
-    wide = _widest(names)
+    names = [text.printable(row.title or row.source_key, cuts.columns(40)) for row, _ in shown]
+    wide = _widest(names, 40)
     for (row, sign), name in zip(shown, names, strict=True):
         cited = " (cited)" if row.id in found.cited else ""
-        quality = "" if row.quality is None else f"quality {text.share(row.quality)}  "
-        about = quality + text.printable(row.reason or "", 56 - len(cited) - len(quality)) + cited
+        about = _about_source(row, len(cited), cuts) + cited
         lines.append(f"    {sign} {text.pad(name, wide)}  {about}".rstrip())
-        if sign == "+" and row is _last(kept, _KEPT):
-            lines += more(kept, _KEPT, "source kept", "    + ", "sources kept")
-    if len(dropped) > _DROPPED:
+        if sign == "+" and row is _last(kept, most_kept):
+            lines += more(kept, most_kept, "source kept", "    + ", "sources kept")
+    if len(dropped) > most_dropped:
         common = [
             f"{count:,} x {text.printable(why, 30)}"
             for why, count in found.reasons.items()
             if count > 1
         ]
         lines.append(
-            f"    - {len(dropped) - _DROPPED:,} more dropped"
+            f"    - {len(dropped) - most_dropped:,} more dropped"
             + (f": {', '.join(common[:3])}" if common else "")
         )
     return lines
 
 
-def _calls(calls: Sequence[r.GenerationRow]) -> list[str]:
-    shown = first(calls, _CALLS)
+def _about_source(row: r.SourceRow, taken_columns: int, cuts: Cuts) -> str:
+    """Return how good a source was held to be and why it was kept or dropped."""
+    figures = text.printable(", ".join(treetext.source_figures(row)), cuts.columns(40))
+    room = 56 - taken_columns - text.columns(figures)
+    reason = text.printable(row.reason or "", cuts.columns(max(room, 24)))
+    return f"{figures}  {reason}".strip()
+
+
+def _calls(calls: Sequence[r.GenerationRow], stored: Mapping[str, float], cuts: Cuts) -> list[str]:
+    shown = first(calls, cuts.items(_CALLS))
     models = [
-        text.printable(row.response_model or row.model or row.provider or "a model", _NAME)
+        text.printable(
+            row.response_model or row.model or row.provider or "a model", cuts.columns(_NAME)
+        )
         for row in shown
     ]
-    wide = _widest(models)
+    wide = _widest(models, _NAME)
     lines = [
         f"- called {text.pad(model, wide)}  "
         + " · ".join(
-            [
-                *([text.printable(row.name, _NAME)] if row.name else []),
-                *map(_short, treetext.call_figures(row)),
-            ]
+            text.printable(figure, cuts.columns(60))
+            for figure in (
+                *([text.printable(row.name, cuts.columns(_NAME))] if row.name else []),
+                *treetext.call_figures(row, stored.get(row.id), cuts),
+            )
         )
         for model, row in zip(models, shown, strict=True)
     ]
-    rest = calls[_CALLS:]
+    rest = calls[len(shown) :]
     if rest:
         given = chain.known_sum(row.input_tokens for row in rest)
         got = chain.known_sum(row.output_tokens for row in rest)
@@ -200,11 +228,11 @@ def _calls(calls: Sequence[r.GenerationRow]) -> list[str]:
         wrong = f", {len(failed):,} of them failed" if failed else ""
         tokens = "" if given is None and got is None else f", {treetext.tokens(given, got)}"
         lines.append(f"  and {text.counted(len(rest), 'more call', 'more calls')}{tokens}{wrong}")
-        lines += _said(failed)
+        lines += _said(failed, cuts)
     return [line.rstrip() for line in lines]
 
 
-def _tools(tools: Sequence[r.ToolCallRow]) -> list[str]:
+def _tools(tools: Sequence[r.ToolCallRow], cuts: Cuts) -> list[str]:
     by_name: dict[str, list[r.ToolCallRow]] = {}
     for row in tools:
         by_name.setdefault(row.tool_name, []).append(row)
@@ -219,22 +247,30 @@ def _tools(tools: Sequence[r.ToolCallRow]) -> list[str]:
         facts += [f"{cached:,} from cache"] if cached else []
         facts += ["1 retry" if retries == 1 else f"{retries:,} retries"] if retries else []
         facts += [text.counted(len(failed), "error")] if failed else []
-        lines.append(f"- used {text.printable(name, 40)}  {' · '.join(facts)}".rstrip())
-        lines += _said(failed)
+        head = f"- used {text.printable(name, cuts.columns(40))}"
+        lines.append(f"{head}  {' · '.join(facts)}".rstrip())
+        lines += _said(failed, cuts)
     return lines
 
 
-def _said(failed: Sequence[r.GenerationRow | r.ToolCallRow]) -> list[str]:
-    """Return what failed calls say, the most frequent first."""
-    said = Counter(text.printable(treetext.failure(row.error) or row.status, 80) for row in failed)
+def _said(failed: Sequence[r.GenerationRow | r.ToolCallRow], cuts: Cuts) -> list[str]:
+    """Return what failed calls say and what tools were given, the most frequent first."""
+    said = Counter(_failure(row, cuts) for row in failed)
     lines = [
         f"    {what}{f' ({count:,}x)' if count > 1 else ''}"
-        for what, count in said.most_common(_FAILURES)
+        for what, count in said.most_common(cuts.items(_FAILURES))
     ]
-    return [*lines, *more(list(said), _FAILURES, "failure", "    ")]
+    return [*lines, *more(list(said), len(lines), "failure", "    ")]
 
 
-def scores(judged: Sequence[r.ScoreRow]) -> list[str]:
+def _failure(row: r.GenerationRow | r.ToolCallRow, cuts: Cuts) -> str:
+    said = text.printable(treetext.failure(row.error, cuts) or row.status, cuts.columns(80))
+    # Models are told apart by their line; messages would say too much here.
+    given = treetext.given(getattr(row, "input", None), cuts)
+    return f"{said}  {given}" if given else said
+
+
+def scores(judged: Sequence[r.ScoreRow], cuts: Cuts = SHORT) -> list[str]:
     """Return a line a judgement: those that failed first, with their way through a retry loop."""
     trails: dict[str, list[r.ScoreRow]] = {}
     for row in judged:
@@ -246,22 +282,22 @@ def scores(judged: Sequence[r.ScoreRow]) -> list[str]:
     }
     others = {name: rows for name, rows in trails.items() if name not in passed}
     ordered = sorted(others.items(), key=lambda item: item[1][-1].passed is not False)
-    shown = first(ordered, _SCORES)
-    names = [text.printable(name, _NAME) for name, _ in shown]
+    shown = first(ordered, cuts.items(_SCORES))
+    names = [text.printable(name, cuts.columns(_NAME)) for name, _ in shown]
     figures = [_trail(rows) for _, rows in shown]
-    wide, long = _widest(names), _widest(figures)
+    wide, long = _widest(names, _NAME), _widest(figures)
+    said = [text.printable(rows[-1].feedback, cuts.columns(50)) for _, rows in shown]
     lines = [
-        "- scored "
-        + _aligned((name, wide), (figure, long), (text.printable(rows[-1].feedback, 50), 0))
-        for name, figure, (_, rows) in zip(names, figures, shown, strict=True)
+        "- scored " + _aligned((name, wide), (figure, long), (feedback, 0))
+        for name, figure, feedback in zip(names, figures, said, strict=True)
     ]
-    lines += more(ordered, _SCORES, "score")
+    lines += more(ordered, len(shown), "score")
     if passed:
         names_passed = ", ".join(
-            f"{text.printable(name, _NAME)} {text.number(rows[0].value)}"
+            f"{text.printable(name, cuts.columns(_NAME))} {treetext.score_value(rows[0])}"
             for name, rows in passed.items()
         )
-        lines += listed(f"- passed {len(passed):,}: ", names_passed)
+        lines += listed(f"- passed {len(passed):,}: ", names_passed, cuts)
     return lines
 
 
@@ -274,24 +310,36 @@ def _trail(rows: Sequence[r.ScoreRow]) -> str:
         if any(row.iteration is None for row in rows)
         else sorted(rows, key=lambda row: row.iteration or 0)
     )
-    earlier = " → ".join(text.number(row.value) for row in ordered[-6:-1])
+    earlier = " → ".join(treetext.score_value(row) for row in ordered[-6:-1])
     return f"{earlier} → {treetext.score(ordered[-1])}"
 
 
-def output(row: r.OutputRow) -> str:
+def output(row: r.OutputRow, cuts: Cuts = SHORT) -> str:
     """Return the line of a result."""
-    summary = f": {text.printable(row.summary, 60)}" if row.summary else ""
+    summary = f": {text.printable(row.summary, cuts.columns(60))}" if row.summary else ""
     kind = text.printable(row.kind, _NAME)
-    return f"- gave {kind} {text.printable(row.output_id, 60)}{summary}"
+    checked = treetext.validation(row, cuts)
+    name = text.printable(row.output_id, cuts.columns(60))
+    return f"- gave {kind} {name}{f' ({checked})' if checked else ''}{summary}"
 
 
-def _failed(span: r.SpanRow) -> str:
-    said = treetext.failure(span.error)
-    return text.printable(f"{span.kind} {span.name}{f': {said}' if said else ''}", WIDTH)
+def _event(row: r.EventRow, cuts: Cuts) -> str:
+    said = text.printable(row.message, cuts.columns(WIDTH))
+    data = treetext.details(row, cuts)
+    return f"- {text.printable(row.level, 20)}: {said}{f'  {data}' if data else ''}"
 
 
-def _short(figure: str) -> str:
-    return text.printable(figure, 60)
+def _failed(span: r.SpanRow, cuts: Cuts) -> str:
+    said = treetext.failure(span.error, cuts)
+    about = f"{span.kind} {span.name}{f': {said}' if said else ''}"
+    return text.printable(about, cuts.columns(WIDTH))
+
+
+def _unfinished(span: r.SpanRow, cuts: Cuts) -> str:
+    how = "still running" if span.status == "running" else "unfinished"
+    given = treetext.given(span.input, cuts)
+    about = f"{span.kind} {span.name or '(no name)'}{f'  {given}' if given else ''}"
+    return f"- {how}: {text.printable(about, cuts.columns(WIDTH))}"
 
 
 def _aligned(*cells: tuple[str, int]) -> str:
@@ -320,11 +368,13 @@ def more(
     )
 
 
-def listed(head: str, names: str) -> list[str]:
-    """Return names in at most three lines, those below indented to the first."""
-    lines = text.wrapped(names, WIDTH - len(head), 3)
+def listed(head: str, names: str, cuts: Cuts = SHORT) -> list[str]:
+    """Return names in at most three lines unless all are wanted, those below indented."""
+    lines = text.wrapped(names, WIDTH - len(head), cuts.lines(3))
     return [head + lines[0], *(" " * len(head) + line for line in lines[1:])]
 
 
-def _widest(cells: Iterable[str], measure: Callable[[str], int] = text.columns) -> int:
-    return max(map(measure, cells), default=0)
+def _widest(cells: Iterable[str], most: int | None = None) -> int:
+    """Return the width of a column: of its widest cell, but not more than `most`."""
+    wide = max(map(text.columns, cells), default=0)
+    return wide if most is None else min(wide, most)

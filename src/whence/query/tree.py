@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from whence.query import restore, text, treetext
+from whence.query import brevity, restore, text, treetext
 from whence.store import rows as r
 
 if TYPE_CHECKING:
@@ -157,14 +157,16 @@ class RunTree(msgspec.Struct, frozen=True):
             "records": [record_dict(record) for record in self.records],
         }
 
-    def to_text(self, depth: int | None = None) -> str:
+    def to_text(self, depth: int | None = None, *, full: bool = False) -> str:
         """Return the tree as lines for a terminal.
 
         Args:
             depth: How many levels of spans to show; None for all. A span of the last level says how
                 many it holds.
+            full: Show long texts whole.
         """
-        return "\n".join(treetext.lines_of(self, depth))
+        cuts = brevity.of(full=full, whole_texts=False)
+        return "\n".join(treetext.lines_of(self, depth, cuts))
 
     def __str__(self) -> str:
         return self.to_text()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from whence import _clock
-from whence.query import chain, find, lineage, restore, scope, text, tree, whytext
+from whence.query import brevity, chain, find, lineage, restore, scope, text, tree, whytext
 from whence.query.chain import Choice, Evidence, Stage
 from whence.query.lineage import Edge
 from whence.store import rows as r
@@ -159,9 +159,15 @@ class Why(msgspec.Struct, frozen=True):
             "totals": restore.to_plain(self.totals, sparse=False),
         }
 
-    def to_text(self) -> str:
-        """Return the chain as text for a terminal, in the form of a short markdown document."""
-        return "\n".join(whytext.lines_of(self))
+    def to_text(self, *, full: bool = False, whole_texts: bool = False) -> str:
+        """Return the chain as text for a terminal, in the form of a short markdown document.
+
+        Args:
+            full: Show all of it: every item of every list, and every text whole.
+            whole_texts: Show texts whole, and of long lists the first items.
+        """
+        cuts = brevity.of(full=full, whole_texts=whole_texts)
+        return "\n".join(whytext.lines_of(self, cuts))
 
     def __str__(self) -> str:
         return self.to_text()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from whence.cli import figures, output
-from whence.cli.common import choices, command, open_reader
+from whence.cli.common import choices, command, home_option, open_reader
 
 if TYPE_CHECKING:
     from whence.query.tree import RunTree
@@ -28,21 +28,29 @@ if TYPE_CHECKING:
     metavar="N",
     help="Levels of spans to show; all if not given.",
 )
-def show(any_id: str, *, limit: int, depth: int | None) -> None:
+@click.option("--full", is_flag=True, help="Show long texts whole, as they are in a pipe.")
+def show(any_id: str, *, limit: int, depth: int | None, full: bool) -> None:
     """Show one run as a tree.
 
     Spans inside spans, and in each what was recorded there, in order of time.
-    ID is a run id or its first digits, an external id, or the id of anything in the run.
+    ID is a run id or its first six digits or more, an external id, or the id of anything in the
+    run. A line of a span ends with the span's id, which `whence why` takes.
     """
+    from whence.query import find  # noqa: PLC0415 - help does not need it
+
     with open_reader() as reader:
         tree = reader.run(any_id)
+        others = find.others(reader.store, any_id, tree.run.id)
     if choices().json:
         output.print_json(tree.to_dict())
     else:
-        lines = tree.to_text(depth).split("\n")
+        whole = full or not output.is_terminal()
+        lines = tree.to_text(depth, full=whole).split("\n")
         shown = lines[:limit] if limit else lines
         output.print_text("\n".join(shown))
         _tell_rest(len(lines) - len(shown), _deeper(tree, depth), depth or 0)
+    if others is not None:
+        output.note(others.sentence(home_option()))
 
 
 def _deeper(tree: RunTree, depth: int | None) -> int:
