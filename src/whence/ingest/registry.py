@@ -101,6 +101,7 @@ FORMATS: tuple[Format, ...] = (
         "swe-agent", "whence.ingest.swe_agent", "SWE-agent and mini-swe-agent trajectories, `.traj`"
     ),
     Format("moatless", "whence.ingest.moatless", "moatless-tools trajectories"),
+    Format("moatless-tree", "whence.ingest.moatless_tree", "search trees of moatless"),
     Format("openhands", "whence.ingest.openhands", "OpenHands runs and event lists"),
     Format(
         "openhands-events",
