@@ -148,7 +148,7 @@ class Stats(msgspec.Struct, frozen=True):
             for name in self.columns
             if name in self.by or any(row[name] is not None for row in self.rows)
         }
-        if "cost_usd" not in said or not any(row["unpriced_calls"] for row in self.rows):
+        if not any(row.get("unpriced_calls") for row in self.rows):
             said.discard("unpriced_calls")
         names = [name for name in self.columns if name in said]
         body = [[_cell(name, row[name]) for name in names] for row in self.rows[:_SHOWN_ROWS]]
