@@ -17,6 +17,7 @@ from researching import (
     traced_root,  # noqa: F401 - a fixture
     without_clock,
 )
+from trajectorydata import NothingKnown
 
 import whence
 from whence.cli.app import cli
@@ -75,7 +76,7 @@ def written(folder, document):
 
 
 def read(path):
-    return list(research_trace.read(Source(path), known=None))
+    return list(research_trace.read(Source(path), NothingKnown()))
 
 
 def imported(home, path):
