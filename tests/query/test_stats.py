@@ -41,7 +41,7 @@ def test_figures_of_model_calls_by_model(store):
 
 @pytest.mark.usefixtures("calls")
 def test_a_sum_of_costs_says_how_many_calls_are_not_in_it(store):
-    """Runs and calls alike, also where none has a cost; where every call has, there is no column."""
+    """Runs and calls alike, also where none has a cost; where all have, there is no column."""
     (run,) = store.runs()
     assert (run.generations, run.unpriced_calls) == (4, 2)
     assert store.stats((), None, table="runs").rows[0]["unpriced_calls"] == 2
