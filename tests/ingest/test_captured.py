@@ -12,6 +12,8 @@ from whence import _clock
 from whence.exports.otlp import files
 from whence.exports.otlp.model import Options
 from whence.ingest.importer import import_paths
+from whence.log import segment
+from whence.log.home import Home
 
 IDS = {"otel_trace_id": hex_id("t", 16), "otel_span_id": hex_id("t/call", 8)}
 
@@ -134,8 +136,9 @@ def test_a_damaged_line_of_the_log_stops_no_import(home, tmp_path):
     """What cannot be read tells of no call, and of no error."""
     captured(home)
     (path,) = home.rglob("*.jsonl")
-    bad = path.parent / "host-1-0badcafe.1.jsonl"
-    bad.write_bytes(
+    name = segment.parse_name(f"{path.parent.name}/host-1-0badcafe.1")
+    (home / "hot" / name.marker).touch()
+    name.path_in(Home(home)).write_bytes(
         b'{"kind":"generation","ts":"x","run":5}\n{"kind":"generation","ts":"x","run":"r"}\n'
         b"\xff generation\n" + json.dumps({"kind": "generation", "ts": "1"}).encode()
     )
