@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whence.log.home import Home
@@ -78,6 +78,7 @@ _LINES = st.lists(
 
 
 @given(_LINES)
+@settings(max_examples=12)
 def test_every_store_gives_the_same_rows_of_an_old_log(
     tmp_path_factory: pytest.TempPathFactory, lines: list[dict[str, Any]]
 ) -> None:

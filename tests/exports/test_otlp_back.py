@@ -248,7 +248,7 @@ def request_of_export(tmp_path_factory):
 
 
 @given(changes=CHANGES)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_said_in_our_words_breaks_nothing(request_of_export, tmp_path_factory, changes):
     """Any of our attributes may say anything: all spans are taken, into their own runs alone."""
     sent = copy.deepcopy(request_of_export)

@@ -138,7 +138,7 @@ def test_a_file_that_was_cut_gives_what_it_has(what, tmp_path):
 
 
 @pytest.mark.parametrize("what", JSON)
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_odd_parts_are_left_out_or_kept_as_they_are(what, data, tmp_path_factory):
     """A part that is something else neither ends an import nor makes it unrepeatable."""

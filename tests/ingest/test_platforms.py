@@ -7,7 +7,7 @@ import json
 import shutil
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oddparts import places, put
 from platformdata import FILES, TRACE, made
@@ -89,6 +89,7 @@ def test_every_run_can_be_asked_why(name, home, tmp_path):
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_odd_parts_are_left_out_or_kept_as_they_are(name, data, tmp_path_factory):
     """A part that is something else neither ends an import nor makes it unrepeatable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 from trajectorydata import document, expected, of_kind, records_of, tau_trial
@@ -174,14 +175,13 @@ def test_the_corpus_has_the_expected_totals(home):
     assert report.cost_usd_computed is None
     assert report.usage_stated.input is None
     with whence.open(home) as store:
+        calls, scores = store.tool_calls(limit=None), store.scores(limit=None)
         for run in store.runs(limit=None):
             each = figures["runs"][run.external_id]
-            calls = store.run(run.id).tool_calls
             assert run.generations == each["llm_calls"]
             assert run.errors == each["tool_errors"]
-            names = [call.tool_name for call in calls]
-            assert {name: names.count(name) for name in names} == each["tools"]
-            (score,) = store.run(run.id).scores
+            assert Counter(call.tool_name for call in calls if call.run == run.id) == each["tools"]
+            (score,) = [score for score in scores if score.run == run.id]
             assert score.value == each["reward"]
             stated = json.loads(json.dumps(run.attributes))["user_cost"]
             assert stated == each["user_cost"]

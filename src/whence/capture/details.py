@@ -55,6 +55,7 @@ _UPDATE = emit.shape(
     attributes=lines.NAMED,
 )
 _OPTION_KEYS = ("name", "probability", "score", "reason_rejected", "chosen")
+_SHOWN_CHARS = 200
 _GENERATION_TEXT = frozenset(
     {
         "name",
@@ -337,7 +338,8 @@ def unheld(numbers: dict[str, Any]) -> dict[str, Any]:
 def tell_unheld(scope: Verbs, name: str, numbers: dict[str, Any]) -> None:
     """Write, as an event, what was given for the numbers of a record that has no attributes."""
     odd = unheld(numbers)
-    scope.event(f"{_text(name)}: no number in {', '.join(odd)}", level="warning", given=odd)
+    shown = _text(name)[:_SHOWN_CHARS]
+    scope.event(f"{shown}: no number in {', '.join(odd)}", level="warning", given=odd)
 
 
 def emit_generation(scope: Verbs, fields: dict[str, Any]) -> str:
