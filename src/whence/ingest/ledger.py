@@ -20,7 +20,7 @@ import msgspec
 
 from whence.errors import RecordError, StoreError
 from whence.ingest import keys, segments
-from whence.ingest.shape import Note, Shape, answer_of, fitting, note_of
+from whence.ingest.shape import Note, Shape, answers_in, fitting, note_of
 from whence.log import reader, segment
 from whence.record import codec
 
@@ -194,8 +194,7 @@ class Ledger:
         answers = [
             (answer, ended_ns, run, number)
             for run, of_run in notes.items()
-            for answer, ended_ns in map(answer_of, of_run)
-            if answer is not None
+            for answer, ended_ns in answers_in(of_run)
         ]
         db.executemany(
             "INSERT INTO answers (answer, ended_ns, run, segment) VALUES (?, ?, ?, ?)", answers
@@ -284,10 +283,8 @@ class Ledger:
         """
         answer = fitting(answer)
         for run_id, notes in self._fresh.items():  # of the batch that is not entered yet
-            for note in notes[self._looked_at.get(run_id, 0) :]:
-                found, at_ns = answer_of(note)
-                if found is not None:
-                    self._fresh_answers.setdefault(found, []).append((run_id, at_ns))
+            for found, at_ns in answers_in(notes[self._looked_at.get(run_id, 0) :]):
+                self._fresh_answers.setdefault(found, []).append((run_id, at_ns))
             self._looked_at[run_id] = len(notes)
         with self._translated():
             entered = self._db.execute(

@@ -50,6 +50,10 @@ class Call(msgspec.Struct, frozen=True):
     """Unix time."""
 
 
+_CALL_PARTS = 7
+"""How many parts a note on a model call has: more than others."""
+
+
 def note_of(key: str, record: Record) -> Note:
     """Return the note on a record that `keys.key_of` gave this key."""
     if type(record) is SpanStarted:
@@ -63,12 +67,13 @@ def note_of(key: str, record: Record) -> Note:
     return key
 
 
-def answer_of(note: Note) -> tuple[str | None, int]:
-    """Return the id of the answer that a note on a model call has, and when it came."""
-    if isinstance(note, str) or note[0][:1] == keys.SPAN_STARTED:
-        return None, 0
-    call = Call(*note[1:])
-    return call.response_id, call.ended_ns
+def answers_in(notes: list[Note]) -> list[tuple[str, int]]:
+    """Return the ids of answers that notes on model calls have, each with when it came."""
+    return [
+        (note[2], note[6])
+        for note in notes
+        if not isinstance(note, str) and len(note) == _CALL_PARTS and note[2] is not None
+    ]
 
 
 def fitting(text: str) -> str:
