@@ -674,3 +674,16 @@ def test_null_stands_for_what_is_not_stated(home, tmp_path):
     report = imported(home, tmp_path, request(given))
 
     assert (report.generations, report.skipped) == (1, [])
+
+
+def test_spans_under_their_name_before_otlp_0_19_are_spans(home, tmp_path):
+    """They were those of an instrumentation library, and older exporters still say so."""
+    given = request(span("call", None, chat((1, 2))))
+    (resource,) = given["resourceSpans"]
+    (scope,) = resource.pop("scopeSpans")
+    scope["instrumentationLibrary"] = scope.pop("scope", {"name": "old"})
+    resource["instrumentationLibrarySpans"] = [scope]
+
+    report = imported(home, tmp_path, given)
+
+    assert (report.generations, report.skipped) == (1, [])

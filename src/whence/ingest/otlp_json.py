@@ -128,6 +128,8 @@ class _Log(_Camel):
 
 class _ScopeSpans(_Camel):
     scope: _Scope | None = None
+    instrumentation_library: _Scope | None = None
+    """What `scope` was called before OTLP 0.19."""
     spans: list[_Span] | None = None
 
 
@@ -139,6 +141,8 @@ class _ScopeLogs(_Camel):
 class _ResourceSpans(_Camel):
     resource: _Resource | None = None
     scope_spans: list[_ScopeSpans] | None = None
+    instrumentation_library_spans: list[_ScopeSpans] | None = None
+    """What `scope_spans` were called before OTLP 0.19."""
 
 
 class _ResourceLogs(_Camel):
@@ -203,8 +207,8 @@ def _camel(value: Any) -> Any:
 def _iter_spans(body: _Body, request: Request) -> Iterator[SpanIn]:
     for of_resource in body.resource_spans or ():
         resource = _attributes(of_resource.resource.attributes if of_resource.resource else None)
-        for of_scope in of_resource.scope_spans or ():
-            origin = _origin(resource, of_scope.scope)
+        for of_scope in of_resource.scope_spans or of_resource.instrumentation_library_spans or ():
+            origin = _origin(resource, of_scope.scope or of_scope.instrumentation_library)
             for span in of_scope.spans or ():
                 made = _span(span, origin)
                 if made is None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _MAX_NS = 2**63 - 1
 _S = 1_000_000_000
 _MS = 1_000_000
+_ASKED = frozenset({semconv.TOOL, semconv.RETRIEVER})
+"""What is asked something under names of its own."""
 
 
 def records_of(span: SpanIn, read: Reading, same_call: str | None) -> list[Record]:
@@ -51,7 +53,7 @@ def records_of(span: SpanIn, read: Reading, same_call: str | None) -> list[Recor
         else:
             kind = "step"
             read.rest = {**span.attributes, "same_call_as": same_call}
-    given = call.raw_input if call else _given(read)
+    given = call.raw_input if call else _given(read) if what in _ASKED else fields.get("input")
     made: list[Record] = [
         SpanStarted(
             ts=_clock.format_ns(span.begun_ns),
@@ -107,7 +109,7 @@ def _running(span: SpanIn) -> Event:
 
 
 def _given(read: Reading) -> Any:
-    """Return what went into a span that is no model call."""
+    """Return what went into a tool, or a retriever."""
     fields = read.fields
     given = fields.get("tool_input" if read.what == semconv.TOOL else "input")
     query = fields.get("query") if read.what == semconv.RETRIEVER else None
