@@ -584,6 +584,18 @@ def test_what_is_no_number_is_kept_beside(recorded, odd):
     assert all(same(read_back(value, recorded.home), odd) for value in kept.values())
 
 
+def test_a_count_beyond_64_bits_is_kept_beside(recorded):
+    """It is a number, and yet none that the field holds."""
+    with whence.run("r") as run:
+        run.source("db", "k", records_used=2**70)
+        run.score("s", 1, iteration=2**70)
+
+    for table, name in (("sources", "records_used"), ("scores", "iteration")):
+        row = recorded.one(table)
+        assert getattr(row, name) is None
+        assert read_back(row.attributes[name], recorded.home) == 2**70
+
+
 def test_an_option_without_a_name_keeps_what_it_says(recorded):
     """It is named by all of it."""
     with whence.run("r") as run:

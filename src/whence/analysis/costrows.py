@@ -14,6 +14,7 @@ import msgspec
 from whence.analysis import sqlfacts
 from whence.errors import StoreError
 from whence.prices.pricing import Cost
+from whence.query import treetext
 from whence.record import usage as usage_of
 from whence.record.generation import Usage
 from whence.store import sql
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from whence.store.duckdb import DuckDBStore
     from whence.store.predicate import Predicate
 
-BY = "whence costs"
+BY = treetext.COSTS
 """Who stored costs are by, as remarks name it."""
 FINISHED = "response finished in the background"
 """The event that tells the usage of a call whose answer came later."""

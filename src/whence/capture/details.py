@@ -328,10 +328,12 @@ def _join_error(fields: dict[str, Any]) -> None:
         fields["error"] = {**described, "type": _text(kind)}
 
 
-def unheld(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Return those of some values that are no numbers JSON can hold, to be attributes instead."""
+def unheld(
+    numbers: dict[str, Any], held: Callable[[Any], float | None] = _number
+) -> dict[str, Any]:
+    """Return those of some values that their fields cannot hold, to be attributes instead."""
     return {
-        key: value for key, value in numbers.items() if value is not None and _number(value) is None
+        key: value for key, value in numbers.items() if value is not None and held(value) is None
     }
 
 

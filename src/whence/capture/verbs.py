@@ -240,13 +240,8 @@ class Verbs:
         if made is not None:
             return made
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
-        attributes |= details.unheld(
-            {
-                "records_used": records_used,
-                "freshness_seconds": freshness_seconds,
-                "quality": quality,
-            }
-        )
+        attributes |= details.unheld({"freshness_seconds": freshness_seconds, "quality": quality})
+        attributes |= details.unheld({"records_used": records_used}, details.whole_number)
         line = _SOURCE.line(
             v=_SOURCE.head,
             run=self.envelope,
@@ -316,6 +311,7 @@ class Verbs:
         if made is not None:
             return made
         record_id = "%016x" % _ids.next_number()  # noqa: UP031 - faster than an f-string
+        attributes |= details.unheld({"iteration": iteration}, details.whole_number)
         line = _SCORE.line(
             v=_SCORE.head,
             run=self.envelope,
